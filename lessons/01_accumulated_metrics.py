@@ -1,0 +1,351 @@
+# ---
+# title: Accumulated metrics
+# minutes: 20
+# ---
+
+# %% [markdown]
+# # 01 · Validation eats the GPU
+#
+# {{badges}}
+#
+# **Symptom:** memory climbs with every batch, in a straight line, until it runs out.
+#
+# After this lesson you can
+# - read a leak's size per step off a plot,
+# - say what a stored loss really keeps alive,
+# - fix it in one line, and prove that the fix is flat.
+#
+# About 20 minutes.
+
+# %% given="setup" setup=true
+import autograder as ag
+device = ag.setup("01_accumulated_metrics")
+
+# %% [markdown]
+# ## The scene
+#
+# Training ran all weekend. On Monday somebody adds one innocent line, "let us also keep the validation losses",
+# and the run dies in the first validation pass. Nobody touched the model.
+
+# %% given="world"
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+class Classifier(nn.Module):
+    """64 features in, two hidden layers of `width`, 10 classes out."""
+
+    def __init__(self, width=512):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def batches(count, size=256, seed=0):
+    """Yield `count` pairs (features, labels), already on the device."""
+    random = torch.Generator().manual_seed(seed)
+    for _ in range(count):
+        x = torch.randn(size, 64, generator=random)
+        y = torch.randint(10, (size,), generator=random)
+        yield x.to(device), y.to(device)
+
+
+torch.manual_seed(0)
+model = Classifier().to(device)
+
+# %% [markdown]
+# Here is the innocent line. Can you see what is wrong with it? Most reviewers cannot.
+
+# %% given="leak"
+def leaky_validate(model, batches):
+    """Return one loss per batch."""
+    losses = []
+    for x, y in batches:
+        loss = F.cross_entropy(model(x), y)
+        losses.append(loss)  # the innocent line
+    return losses
+
+
+def measure(validate, steps=20, size=256, seed=0):
+    """Record one validation pass. Returns its trace and what it returned."""
+    with ag.record(warmup=3) as trace:
+        result = validate(model, trace.steps(batches(steps, size, seed)))
+    return trace, result
+
+# %% [markdown]
+# ## Predict
+#
+# A loss is a single number: 4 bytes. Twenty batches, so twenty numbers.
+# What will allocated memory do while `leaky_validate` runs? Choose before you look.
+
+# %%
+ag.predict("Allocated memory over 20 batches will", ["stay flat", "grow by a few bytes", "grow by megabytes"])
+
+# %% [markdown]
+# ## Run and see
+
+# %%
+before, losses = measure(leaky_validate)
+ag.plot(before)
+
+# %% [markdown]
+# **Allocated** (live tensors) is a straight line. **Peak** runs just above it. **Reserved**, what the allocator
+# holds from the GPU, follows in stairs of whole segments. The slope is the price of *one* stored loss:
+# over a megabyte for a number of 4 bytes. Who is holding it?
+
+# %%
+ag.diagnose(before)
+
+# %% [markdown]
+# ## Why
+#
+# `loss` is not only a number: it is the tip of a graph. For a backward pass that will never come, the graph
+# holds every saved tensor of the forward pass. Store the loss and you store all of it.
+#
+# **Folklore:** "`total += loss` in the training loop leaks GPU memory." Measure before you believe:
+
+# %%
+x, y = next(batches(1))
+
+
+def slope_of(keep, backward=False):
+    """Bytes of GPU memory that stay behind per step when `keep(loss)` stores it."""
+    def step():
+        loss = F.cross_entropy(model(x), y)
+        if backward:
+            loss.backward()
+        keep(loss)
+    return ag.human(ag.record(step, steps=8).slope)
+
+
+kept, total = [], [0.0]
+def add(loss): total[0] = total[0] + loss
+
+print("append(loss), no backward        ", slope_of(kept.append))
+print("append(loss.cpu()), no backward  ", slope_of(lambda loss: kept.append(loss.cpu())))
+print("total += loss, no backward       ", slope_of(add))
+total = [0.0]
+print("total += loss, after backward()  ", slope_of(add, backward=True))
+print("append(loss), after backward()   ", slope_of(kept.append, backward=True))
+print("append(loss.detach())            ", slope_of(lambda loss: kept.append(loss.detach())))
+print("append(loss.item())              ", slope_of(lambda loss: kept.append(loss.item())))
+kept, total = [], [0.0]
+
+# %% [markdown]
+# So the folklore is half right. `backward()` frees the saved tensors; after it, `total += loss` costs *no* GPU memory
+# (only graph nodes in host memory). Without `backward()` it costs everything. `.cpu()` moves the number and keeps the graph.
+# A detached scalar still occupies one 512-byte block, the smallest the allocator hands out.
+
+# %% [markdown]
+# ## Exercise: `fix_validate`
+#
+# Write the line that stores the loss. About one line, five minutes.
+#
+# - Return one number per batch, the same values as before.
+# - GPU memory must not grow with the number of batches: less than 1 % of the leak.
+# - What you return must not keep a graph.
+
+# %% exercise="fix_validate"
+def validate(model, batches):
+    """Return one loss per batch, without keeping the graphs alive."""
+    losses = []
+    for x, y in batches:
+        loss = F.cross_entropy(model(x), y)
+        ### BEGIN SOLUTION
+        losses.append(loss.item())
+        ### END SOLUTION
+    return losses
+
+# %% [markdown]
+# Look at your own run beside the leak. When the stub is still empty, this cell tells you so.
+
+# %%
+after, losses = measure(validate)
+ag.plot(before=before, after=after)
+
+# %% check="fix_validate" points=3
+def verdict(steps, size, seed):
+    leak, expected = measure(leaky_validate, steps, size, seed)
+    trace, result = measure(validate, steps, size, seed)
+    ag.check.same(result, expected, what="the losses", exercise="fix_validate")
+    ag.check.flat(trace, per_step=leak.slope / 100, exercise="fix_validate")
+    ag.check.no_graph(result, exercise="fix_validate")
+
+verdict(steps=20, size=256, seed=0)
+### BEGIN HIDDEN TESTS
+verdict(steps=9, size=64, seed=7)
+verdict(steps=31, size=128, seed=3)
+### END HIDDEN TESTS
+3
+
+# %% [markdown]
+# Stuck? Each run of the next cell gives one more hint: where to look, which concept, which call.
+
+# %% hint="fix_validate"
+# Look at what `diagnose` named: the list holds losses, and each loss holds something much larger.
+#
+# The number and the graph are two different things. You want to store the first and let go of the second
+# before the next batch arrives.
+#
+# A tensor with one element turns into a plain Python number with `loss.item()`; `loss.detach()` cuts the graph
+# and keeps the tensor. Running the whole loop under `torch.no_grad()` never builds the graph.
+
+# %% [markdown]
+# ## Turn the knobs
+#
+# "I'll just reduce the batch size" is the first thing everybody says. Halve it: what happens to the slope?
+# And what happens to it without the leak?
+
+# %%
+def rerun(leak=True, steps=20, size=256):
+    trace, _ = measure(leaky_validate if leak else validate, steps, size)
+    return trace
+
+
+ag.explore(rerun, leak=True, steps=(5, 40), size=(32, 512, 32))
+
+# %% [markdown]
+# A smaller batch makes the line less steep, never flat: the run dies later, which is worse, because by then you are asleep.
+
+# %% reflect="where_else"
+# ## Reflect
+#
+# Where does your own code store tensors that still know how they were made: a metrics dict, a progress bar,
+# a "best so far", a list of predictions for the confusion matrix? Name one place and what it keeps alive.
+
+# %% [markdown]
+# ## Take away
+#
+# 1. A stored loss stores its graph; the graph stores the activations.
+# 2. `backward()` frees them. Validation never calls it, so nothing does.
+# 3. Store numbers (`.item()`) or detached tensors; better, validate under `torch.no_grad()` (lesson 03).
+#
+# | # | Pitfall | Symptom | Root cause | Fix |
+# |---|---|---|---|---|
+# | 1 | Accumulated metrics | +1.1 MiB per batch here | stored loss keeps its graph | `loss.item()` or `.detach()` |
+#
+# Next: **02 · Hidden-state chaining**.
+
+# %% right="fix_validate" name="detached tensors"
+def validate(model, batches):
+    losses = []
+    for x, y in batches:
+        losses.append(F.cross_entropy(model(x), y).detach())
+    return losses
+
+# %% right="fix_validate" name="no graph at all"
+@torch.no_grad()
+def validate(model, batches):
+    return [F.cross_entropy(model(x), y).item() for x, y in batches]
+
+# %% right="fix_validate" name="inference mode, one copy at the end"
+def validate(model, batches):
+    losses = []
+    with torch.inference_mode():
+        for x, y in batches:
+            losses.append(F.cross_entropy(model(x), y))
+        return torch.stack(losses).tolist()
+
+# %% right="fix_validate" name="a preallocated buffer on the device"
+def validate(model, batches):
+    buffer, count = torch.zeros(1024, device=device), 0
+    for x, y in batches:
+        with torch.no_grad():
+            buffer[count] = F.cross_entropy(model(x), y)
+        count += 1
+    return buffer[:count].cpu()
+
+# %% right="fix_validate" name="a helper of the learner's own"
+def as_number(loss):
+    return float(loss.detach().cpu())
+
+
+def validate(model, batches):
+    return [as_number(F.cross_entropy(model(x), y)) for x, y in batches]
+
+# %% wrong="fix_validate" name="unchanged" expects="not flat"
+def validate(model, batches):
+    losses = []
+    for x, y in batches:
+        losses.append(F.cross_entropy(model(x), y))
+    return losses
+
+# %% wrong="fix_validate" name="moved to the CPU, graph and all" expects="not flat"
+def validate(model, batches):
+    losses = []
+    for x, y in batches:
+        losses.append(F.cross_entropy(model(x), y).cpu())
+    return losses
+
+# %% wrong="fix_validate" name="eval mode is not no_grad" expects="not flat"
+def validate(model, batches):
+    model.eval()
+    losses = [F.cross_entropy(model(x), y) for x, y in batches]
+    model.train()
+    return losses
+
+# %% wrong="fix_validate" name="collect and empty the cache every step" expects="not flat"
+import gc
+
+def validate(model, batches):
+    losses = []
+    for x, y in batches:
+        losses.append(F.cross_entropy(model(x), y))
+        gc.collect()
+        torch.get_device_module(device).empty_cache()
+    return losses
+
+# %% wrong="fix_validate" name="keeps detached outputs for later" expects="not flat"
+def validate(model, batches):
+    outputs = []
+    for x, y in batches:
+        outputs.append((x, model(x).detach(), y))
+    return [F.cross_entropy(out, y).item() for _, out, y in outputs]
+
+# %% wrong="fix_validate" name="constant answer" expects="wrong results"
+def validate(model, batches):
+    return [2.3 for _ in batches]
+
+# %% wrong="fix_validate" name="drops every batch but the last" expects="wrong results"
+def validate(model, batches):
+    for x, y in batches:
+        loss = F.cross_entropy(model(x), y)
+    return [loss.item()]
+
+# %% wrong="fix_validate" name="empty loop" expects="wrong results"
+def validate(model, batches):
+    return []
+
+# %% wrong="fix_validate" name="pulls every batch first" expects="not flat"
+def validate(model, batches):
+    stored = list(batches)
+    return [F.cross_entropy(model(x), y).item() for x, y in stored]
+
+# %% wrong="fix_validate" name="a global that outlives the call" expects="not flat"
+history = []
+
+def validate(model, batches):
+    start = len(history)
+    for x, y in batches:
+        history.append(F.cross_entropy(model(x), y))
+    return [loss.item() for loss in history[start:]]
+
+# %% wrong="fix_validate" name="replaces the check" expects="tampered"
+def validate(model, batches):
+    return []
+
+ag.check.same = ag.check.flat = ag.check.no_graph = lambda *args, **kwargs: 3
+
+# %% wrong="fix_validate" name="patches the memory counter" expects="tampered"
+torch.get_device_module(device).memory_allocated = lambda device=None: 0
+
+def validate(model, batches):
+    losses = []
+    for x, y in batches:
+        losses.append(F.cross_entropy(model(x), y))
+    return losses

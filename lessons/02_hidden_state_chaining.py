@@ -1,0 +1,424 @@
+# ---
+# title: Hidden-state chaining
+# minutes: 20
+# ---
+
+# %% [markdown]
+# # 02 · The longer the document, the slower the step
+#
+# {{badges}}
+#
+# **Symptom:** memory *and* time per step climb together, the further the model reads.
+#
+# After this lesson you can
+# - recognise a graph that grows from step to step,
+# - tell when PyTorch's own advice (`retain_graph=True`) is bad advice,
+# - carry a hidden state without carrying its history.
+#
+# About 20 minutes.
+
+# %% given="setup" setup=true
+import autograder as ag
+device = ag.setup("02_hidden_state_chaining")
+
+# %% [markdown]
+# ## The scene
+#
+# A recurrent model reads a long document in chunks and carries its hidden state from one chunk to the next.
+# The second chunk raised *"Trying to backward through the graph a second time"*, and the message itself
+# suggested a cure: `retain_graph=True`. It worked. Short documents train fine. Long ones never finish.
+
+# %% given="world"
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+class Tracker(nn.Module):
+    """Predicts the next 8 numbers of a stream; carries an LSTM state (h, c)."""
+
+    def __init__(self, width=64):
+        super().__init__()
+        self.width = width
+        self.cell = nn.LSTMCell(8, width)
+        self.head = nn.Linear(width, 8)
+
+    def forward(self, chunk, state=None):
+        """chunk: (time, batch, 8). Returns predictions of the same shape and the new state."""
+        if state is None:
+            zeros = chunk.new_zeros(chunk.shape[1], self.width)
+            state = (zeros, zeros)
+        predictions = []
+        for x in chunk:
+            state = self.cell(x, state)
+            predictions.append(self.head(state[0]))
+        self.last = torch.stack(predictions)  # kept so that its graph can be counted
+        return self.last, state
+
+
+def document(chunks, length=8, size=32, seed=0):
+    """Yield `chunks` pairs (inputs, targets) of one long stream, on the device."""
+    random = torch.Generator().manual_seed(seed)
+    last = torch.randn(1, size, 8, generator=random)
+    for _ in range(chunks):
+        stream = torch.cat([last, torch.randn(length, size, 8, generator=random)]).to(device)
+        last = stream[-1:].cpu()
+        yield stream[:-1], stream[1:]
+
+
+def graph_nodes(tensor):
+    """Number of autograd nodes reachable from a tensor."""
+    seen, queue = set(), [tensor.grad_fn]
+    while queue:
+        node = queue.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            queue += [parent for parent, _ in node.next_functions]
+    return len(seen)
+
+
+def new_model(seed=0):
+    torch.manual_seed(seed)
+    return Tracker().to(device)
+
+# %% [markdown]
+# The training function as it stands after the "cure". One optimizer step per document, so gradients add up.
+
+# %% given="leak"
+def leaky_read(model, chunks):
+    """Accumulate gradients over a document. Returns one loss per chunk."""
+    state, losses = None, []
+    for x, y in chunks:
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward(retain_graph=True)  # "because the error message said so"
+        losses.append(loss.item())
+    return losses
+
+
+def measure(read, chunks=16, size=32, seed=0):
+    """Record a pass over one document. Returns trace, losses and the trained model."""
+    model = new_model(seed)
+    with ag.record(warmup=3) as trace:
+        losses = read(model, trace.steps(document(chunks, size=size, seed=seed)))
+    return trace, losses, model
+
+# %% [markdown]
+# ## Predict
+#
+# The losses are plain numbers (you know why from lesson 01), and the state is two small tensors that are *replaced* at every chunk.
+# So what will allocated memory do?
+
+# %%
+ag.predict("Allocated memory over 16 chunks will", ["stay flat", "grow by a constant amount per chunk", "grow faster and faster"])
+
+# %% [markdown]
+# ## Run and see
+
+# %%
+before, _, _ = measure(leaky_read)
+ag.plot(before)
+
+# %% [markdown]
+# The state has a constant size, and still every chunk adds the same amount. Something behind the state is growing.
+# Ask what it is:
+
+# %%
+ag.diagnose(before)
+
+# %% [markdown]
+# ## Why
+#
+# `state` of chunk 16 was computed from chunk 15's, and that from chunk 14's. One live tensor holds the whole chain of graph nodes,
+# and `retain_graph=True` forbids `backward()` to free what they saved. The same chain makes every backward pass longer.
+# Count it:
+
+# %%
+import time
+
+for name, cut in {"retain_graph=True": False, "state detached": True}.items():
+    model, state = new_model(), None
+    print(name)
+    for chunk, (x, y) in enumerate(document(13)):
+        if cut and state is not None:
+            state = tuple(s.detach() for s in state)
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        nodes, start = graph_nodes(loss), time.perf_counter()
+        loss.backward(retain_graph=not cut)
+        if chunk % 4 == 0:
+            print(f"  chunk {chunk:2}: {nodes:4} graph nodes, backward {1e3 * (time.perf_counter() - start):5.1f} ms")
+
+# %% [markdown]
+# **Folklore:** "RNNs leak in PyTorch, it is just how it is." Measured: with the state detached, neither the graph nor the memory
+# grows by one byte. The error message was right that something was used twice, and wrong about what you want:
+# you never meant to go back to chunk 1 from chunk 16.
+#
+# And with an optimizer step per chunk the cure does not even run:
+
+# %%
+model, state = new_model(), None
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+try:
+    for x, y in document(4):
+        predictions, state = model(x, state)
+        F.mse_loss(predictions, y).backward(retain_graph=True)
+        optimizer.step()
+except RuntimeError as error:
+    print(str(error)[:118], "...")
+
+# %% [markdown]
+# ## Exercise: `fix_read`
+#
+# Carry the state's *values* into the next chunk and leave its history behind
+# (truncated backpropagation through time). About one line, five minutes.
+#
+# - Same losses: the state must really be carried.
+# - Gradients of truncated backpropagation: each chunk for itself.
+# - Memory flat, and the graph no deeper at the last chunk than at the first.
+
+# %% exercise="fix_read"
+def read(model, chunks):
+    """Accumulate gradients over a document, chunk by chunk. Returns one loss per chunk."""
+    state, losses = None, []
+    for x, y in chunks:
+        if state is not None:
+            ### BEGIN SOLUTION
+            state = tuple(s.detach() for s in state)
+            ### END SOLUTION
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        losses.append(loss.item())
+    return losses
+
+# %% [markdown]
+# Your own run beside the leak:
+
+# %%
+after, _, _ = measure(read)
+ag.plot(before=before, after=after)
+
+# %% check="fix_read" points=3
+def truncated(chunks, size, seed):
+    """The reference by another road: states first, then every chunk on its own."""
+    model, state, states = new_model(seed), None, []
+    with torch.no_grad():
+        for x, y in document(chunks, size=size, seed=seed):
+            states.append(state)
+            _, state = model(x, state)
+    for (x, y), state in zip(document(chunks, size=size, seed=seed), states):
+        F.mse_loss(model(x, state)[0], y).backward()
+    return model
+
+
+def verdict(chunks, size, seed):
+    leak, expected, _ = measure(leaky_read, chunks, size, seed)
+    trace, losses, model = measure(read, chunks, size, seed)
+    reference = truncated(chunks, size, seed)
+    ag.check.same(losses, expected, what="the losses", exercise="fix_read")
+    ag.check.flat(trace, per_step=leak.slope / 100, exercise="fix_read")
+    ag.check.graph_depth(model.last, at_most=graph_nodes(reference.last), exercise="fix_read")
+    for actual, wanted in zip(model.parameters(), reference.parameters()):
+        ag.check.same(actual.grad, wanted.grad, what="the gradients", exercise="fix_read")
+
+
+verdict(chunks=16, size=32, seed=0)
+### BEGIN HIDDEN TESTS
+verdict(chunks=9, size=16, seed=5)
+verdict(chunks=24, size=8, seed=11)
+### END HIDDEN TESTS
+3
+
+# %% [markdown]
+# Stuck? One more hint at each run: where to look, which concept, which call.
+
+# %% hint="fix_read"
+# Look at what enters the model at chunk 2: `state` is a tuple of two tensors. Print `state[0].grad_fn`.
+#
+# You want the same values with no memory of how they were made. That is exactly what separates a tensor from its graph
+# in lesson 01; here there are two tensors, and both need it.
+#
+# `state = tuple(s.detach() for s in state)`: the values stay on the device, the history ends here.
+
+# %% [markdown]
+# ## Turn the knobs
+#
+# Twice the chunks: how much more memory at the end? Twice the batch: how much steeper?
+# And with your fix, how long a document could you read?
+
+# %%
+def rerun(leak=True, chunks=16, size=32):
+    trace, _, _ = measure(leaky_read if leak else read, chunks, size)
+    return trace
+
+
+ag.explore(rerun, leak=True, chunks=(8, 40), size=(8, 64, 8))
+
+# %% reflect="where_else"
+# ## Reflect
+#
+# A state that is carried from step to step is not only an RNN's: think of a moving average of a loss, a memory bank,
+# an environment's observation, a "previous frame". Which one in your own code still remembers how it was made?
+
+# %% [markdown]
+# ## Take away
+#
+# 1. A carried tensor carries its graph; the chain grows with every step.
+# 2. `retain_graph=True` silences the error and keeps the leak. Time per step grows too.
+# 3. `detach()` *every* part of the state between chunks; never reset it to zeros to save memory.
+#
+# | # | Pitfall | Symptom | Root cause | Fix |
+# |---|---|---|---|---|
+# | 2 | Hidden-state chaining | memory and time per step climb | the state keeps every earlier chunk's graph | detach each part of the state between chunks |
+
+# %% right="fix_read" name="a loop over the parts"
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        if state is not None:
+            h, c = state
+            state = (h.detach(), c.detach())
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        losses.append(loss.item())
+    return losses
+
+# %% right="fix_read" name="detached after the backward pass, in place"
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        state = tuple(s.detach_() for s in state)
+        losses.append(loss.item())
+    return losses
+
+# %% right="fix_read" name="a recursive repackage helper"
+def repackage(state):
+    """Detach tensors in any nesting of tuples."""
+    if isinstance(state, torch.Tensor):
+        return state.detach()
+    return tuple(repackage(part) for part in state)
+
+
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        predictions, state = model(x, repackage(state) if state else None)
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        losses.append(float(loss))
+    return losses
+
+# %% right="fix_read" name="copies made without a graph"
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        with torch.no_grad():
+            state = [s.clone() for s in state]
+        losses.append(loss.item())
+    return losses
+
+# %% wrong="fix_read" name="the error message's own advice" expects="not flat"
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward(retain_graph=True)
+        losses.append(loss.item())
+    return losses
+
+# %% wrong="fix_read" name="only h, not c" expects="backward through the graph a second time"
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        if state is not None:
+            state = (state[0].detach(), state[1])
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        losses.append(loss.item())
+    return losses
+
+# %% wrong="fix_read" name="reset to zeros" expects="wrong results"
+def read(model, chunks):
+    losses = []
+    for x, y in chunks:
+        predictions, _ = model(x, None)
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        losses.append(loss.item())
+    return losses
+
+# %% wrong="fix_read" name="never trains" expects="wrong results"
+@torch.no_grad()
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        predictions, state = model(x, state)
+        losses.append(F.mse_loss(predictions, y).item())
+    return losses
+
+# %% wrong="fix_read" name="one backward for the whole document" expects="not flat"
+def read(model, chunks):
+    state, losses, total = None, [], 0.0
+    for x, y in chunks:
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        total = total + loss
+        losses.append(loss.item())
+    total.backward()
+    return losses
+
+# %% wrong="fix_read" name="collect and empty the cache every chunk" expects="not flat"
+import gc
+
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward(retain_graph=True)
+        losses.append(loss.item())
+        gc.collect()
+        torch.get_device_module(device).empty_cache()
+    return losses
+
+# %% wrong="fix_read" name="detaches every second chunk" expects="backward through the graph a second time"
+def read(model, chunks):
+    state, losses = None, []
+    for number, (x, y) in enumerate(chunks):
+        if state is not None and number % 2 == 0:
+            state = tuple(s.detach() for s in state)
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        losses.append(loss.item())
+    return losses
+
+# %% wrong="fix_read" name="detaches the predictions, not the state" expects="does not require grad"
+def read(model, chunks):
+    state, losses = None, []
+    for x, y in chunks:
+        predictions, state = model(x, state)
+        loss = F.mse_loss(predictions.detach(), y)
+        loss.backward()
+        losses.append(loss.item())
+    return losses
+
+# %% wrong="fix_read" name="empty loop" expects="wrong results"
+def read(model, chunks):
+    return []
+
+# %% wrong="fix_read" name="replaces the recorder" expects="tampered"
+def read(model, chunks):
+    return [0.0 for _ in chunks]
+
+ag.record = None
