@@ -1,0 +1,46 @@
+# Every command of the course. `make` alone prints this list.
+PYTHON ?= python3
+LAB_ARGS ?=
+TEST_ARGS ?=
+LESSON ?=
+REPO ?=
+
+COURSE := .venv/bin/python -m autograder
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help environment learn fetch test build check grade-demo bench publish clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+environment:  ## create or refresh .venv (the other commands do it themselves)
+	@$(PYTHON) scripts/setup_env.py
+
+learn: environment  ## open the course in JupyterLab (LAB_ARGS="--port 9000" passes options on)
+	@$(COURSE) learn $(LAB_ARGS)
+
+fetch: environment  ## put the course's newest notebook beside yours (LESSON=01_accumulated_metrics)
+	@$(COURSE) fetch $(LESSON)
+
+test: environment  ## run the whole test suite (TEST_ARGS="-k name" passes options on)
+	@.venv/bin/python -m pytest -n 2 $(TEST_ARGS)
+
+build: environment  ## lessons/*.py -> solutions/ and notebooks/
+	@$(COURSE) build
+
+check: environment  ## prove that notebooks match the lessons, stubs fail, answers pass, cheats fail
+	@$(COURSE) check
+
+grade-demo: environment  ## grade a small made-up class with nbgrader and show the scores
+	@$(COURSE) grade-demo
+
+bench: environment  ## run the benchmarks, ratios side by side
+	@.venv/bin/python -m benchmarks
+
+publish: environment  ## write launch badges and links (REPO=owner/name; default: the git remote)
+	@$(COURSE) publish $(REPO)
+
+clean:  ## remove what the commands made: caches, screenshots, .venv (never my_work/)
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis screenshots *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

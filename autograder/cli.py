@@ -1,0 +1,92 @@
+"""The commands of the course. Each only calls the part of the package that does the work."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Optional
+
+import typer
+
+from autograder.errors import AutograderError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command(context_settings=PASS_ON, add_help_option=False)
+def learn(context: typer.Context) -> None:
+    """Open the course in JupyterLab, on copies that stay yours. Options go to JupyterLab."""
+    from autograder.launch import course, lab, workspace
+
+    root = course.course_root()
+    for line in workspace.prepare(root).lines():
+        print(line)
+    raise typer.Exit(lab.start(root, context.args))
+
+
+@app.command()
+def fetch(lesson: str) -> None:
+    """Put the course's newest notebook of a lesson beside yours, as NAME.new.ipynb."""
+    from autograder.launch import course, workspace
+
+    root = course.course_root()
+    print(f"The course's notebook is in {workspace.fetch(root, lesson).relative_to(root)}; yours is untouched.")
+
+
+@app.command()
+def build() -> None:
+    """Make solutions/ and notebooks/ from lessons/."""
+    from autograder import authoring
+    from autograder.launch import course
+
+    authoring.build(course.course_root())
+
+
+@app.command()
+def check() -> None:
+    """Prove that notebooks match the lessons, stubs fail, answers score 100 %, cheats fail."""
+    from autograder import authoring
+    from autograder.launch import course
+
+    authoring.check(course.course_root())
+
+
+@app.command("grade-demo")
+def grade_demo() -> None:
+    """Grade a small made-up class with nbgrader and show the scores."""
+    from autograder.grading import demo
+    from autograder.launch import course
+
+    demo.run(course.course_root())
+
+
+@app.command()
+def publish(
+    repository: Annotated[Optional[str], typer.Argument(help="OWNER/REPO on GitHub; default: the git remote")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="take every launch link away")] = False,
+) -> None:
+    """Write launch badges and addresses into README.md and the notebooks, or take them away."""
+    from autograder import authoring
+    from autograder.launch import course
+    from autograder.launch.publish import publish as write_links, unpublish
+
+    root = course.course_root()
+    if remove:
+        unpublish(root)
+        print("Launch links removed.")
+    else:
+        print(f"Launch links now point at {write_links(root, repository)}.")
+    authoring.build(root)
+
+
+def main() -> None:
+    """Run a command; turn an error raised on purpose into one message and exit status 1."""
+    try:
+        app()
+    except AutograderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

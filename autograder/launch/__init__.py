@@ -1,0 +1,1 @@
+"""Starting the course on a learner's machine, and publishing it to Binder and Colab."""
