@@ -1,0 +1,142 @@
+"""Blocks of device memory, and the pools that keep the free ones in best-fit order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from operator import attrgetter
+
+MIN_BLOCK_SIZE = 512  # kMinBlockSize: sizes are rounded up to a multiple of this
+SMALL_SIZE = 1 << 20  # kSmallSize: the largest request that the small pool serves
+SMALL_BUFFER = 2 << 20  # kSmallBuffer: the size of the small pool's segments
+MIN_LARGE_ALLOC = 10 << 20  # kMinLargeAlloc: from here on a request gets a segment of its own size
+ROUND_LARGE = 2 << 20  # kRoundLarge: which is rounded up to a multiple of this
+
+ADDRESS_BITS = 48  # a pool's sort key is one integer: the size above, the address below
+
+
+class Block:
+    """A contiguous piece of a segment: in use, free, or (in expandable segments) without memory.
+
+    ``address`` and ``size`` in bytes; ``requested`` is what was asked for when it was allocated.
+    Neighbours are linked by ``previous`` and ``next``. When free blocks merge, the lower one stays,
+    so the first block of a segment is the same object for the segment's whole life.
+    """
+
+    __slots__ = (
+        "address", "size", "requested", "allocated", "mapped", "pool", "segment",
+        "previous", "next", "frames", "segment_frames", "searches_when_freed", "__weakref__",
+    )  # fmt: skip
+
+    def __init__(self, address, size, pool, segment=None, previous=None, following=None):
+        self.address = address
+        self.size = size
+        self.requested = 0
+        self.allocated = False
+        self.mapped = True
+        self.pool = pool
+        self.segment = segment
+        self.previous = previous
+        self.next = following
+        self.frames = None
+        self.segment_frames = None
+
+    def __repr__(self) -> str:
+        state = "allocated" if self.allocated else "free" if self.mapped else "unmapped"
+        return f"<Block {self.address:#x}, {self.size} bytes, {state}>"
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the block shares its segment with another (Block::is_split)."""
+        return self.previous is not None or self.next is not None
+
+    def cut(self, size: int) -> Block:
+        """Keep the first ``size`` bytes; return the rest as a new free block."""
+        following = self.next
+        rest = Block(self.address + size, self.size - size, self.pool, self.segment, self, following)
+        if following is not None:
+            following.previous = rest
+        self.next = rest
+        self.size = size
+        return rest
+
+    def absorb_next(self) -> None:
+        """Take over the next block's range (try_merge_blocks)."""
+        absorbed = self.next
+        following = self.next = absorbed.next
+        if following is not None:
+            following.previous = self
+        self.size += absorbed.size
+
+    def chain(self):
+        """This block and those after it in the segment."""
+        block = self
+        while block is not None:
+            yield block
+            block = block.next
+
+
+class BlockPool:
+    """Free blocks of one kind, small or large, by size and then address (BlockComparatorSize).
+
+    ``unmapped`` holds expandable segments' blocks without memory, by address (BlockComparatorAddress).
+    ``smallest_remainder`` is the least worth splitting off a block (should_split).
+    ``searches`` counts lookups while garbage collection is on (get_free_blocks_call_count).
+    """
+
+    __slots__ = ("is_small", "stats", "smallest_remainder", "keys", "blocks", "unmapped", "searches")
+
+    def __init__(self, is_small: bool, stats):
+        self.is_small = is_small
+        self.stats = stats
+        self.smallest_remainder = MIN_BLOCK_SIZE
+        self.keys: list[int] = []
+        self.blocks: list[Block] = []
+        self.unmapped: list[Block] = []
+        self.searches = 0
+
+    def insert(self, block: Block) -> None:
+        """Add a free block (BlockPool::insert_into_blocks)."""
+        key = block.size << ADDRESS_BITS | block.address
+        index = bisect_left(self.keys, key)
+        self.keys.insert(index, key)
+        self.blocks.insert(index, block)
+        block.searches_when_freed = self.searches
+
+    def remove(self, block: Block) -> None:
+        """Take out a free block that is in the pool."""
+        index = bisect_left(self.keys, block.size << ADDRESS_BITS | block.address)
+        del self.keys[index], self.blocks[index]
+
+    def lower_bound(self, size: int) -> int:
+        """Index of the smallest free block of at least ``size`` bytes."""
+        return bisect_left(self.keys, size << ADDRESS_BITS)
+
+    def take(self, index: int) -> Block:
+        """Remove and return the free block at an index."""
+        del self.keys[index]
+        return self.blocks.pop(index)
+
+    def insert_unmapped(self, block: Block) -> None:
+        self.unmapped.insert(bisect_left(self.unmapped, block.address, key=_address), block)
+
+    def remove_unmapped(self, block: Block) -> None:
+        del self.unmapped[bisect_left(self.unmapped, block.address, key=_address)]
+
+
+_address = attrgetter("address")
+
+
+def merge_with_neighbours(block: Block) -> Block:
+    """Merge a block that is in no pool with free neighbours of its kind, mapped or not
+    (try_merge_blocks); return the merged block, still in no pool."""
+    pool = block.pool
+    take_out = pool.remove if block.mapped else pool.remove_unmapped
+    before, after = block.previous, block.next
+    if after is not None and not after.allocated and after.mapped == block.mapped:
+        take_out(after)
+        block.absorb_next()
+    if before is not None and not before.allocated and before.mapped == block.mapped:
+        take_out(before)
+        before.absorb_next()
+        block = before
+    return block

@@ -1,0 +1,44 @@
+"""Running out of memory: the exception, and CUDA's message word for word."""
+
+from __future__ import annotations
+
+
+class OutOfMemory(Exception):
+    """The device has no room for a request, even after the cache was released."""
+
+
+def format_size(nbytes: int) -> str:
+    """A size as the allocator's messages print it (format_size).
+
+    >>> format_size(512), format_size(2048), format_size(40 << 20), format_size(2 << 30)
+    ('512 bytes', '2.00 KiB', '40.00 MiB', '2.00 GiB')
+    """
+    if nbytes <= 1 << 10:
+        return f"{nbytes} bytes"
+    if nbytes <= 1 << 20:
+        return f"{nbytes / (1 << 10):.2f} KiB"
+    if nbytes <= 1 << 30:
+        return f"{nbytes / (1 << 20):.2f} MiB"
+    return f"{nbytes / (1 << 30):.2f} GiB"
+
+
+def out_of_memory_message(
+    *, wanted: int, device: int, capacity: int, free: int, allowed: int | None, reserved: int, allocated: int
+) -> str:
+    """The text of torch.OutOfMemoryError (DeviceCachingAllocator::malloc). All sizes in bytes.
+
+    ``allowed`` is the limit set by a memory fraction, or None. The process holds nothing but what
+    PyTorch reserved: the CUDA context and other programs are not modelled.
+    """
+    return (
+        f"CUDA out of memory. Tried to allocate {format_size(wanted)}. "
+        f"GPU {device} has a total capacity of {format_size(capacity)} of which {format_size(free)} is free. "
+        f"Including non-PyTorch memory, this process has {format_size(reserved)} memory in use. "
+        + (f"{format_size(allowed)} allowed; " if allowed is not None else "")
+        + f"Of the allocated memory {format_size(allocated)} is allocated by PyTorch, "
+        f"and {format_size(reserved - allocated)} is reserved by PyTorch but unallocated. "
+        "If reserved but unallocated memory is large try setting "
+        "PYTORCH_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  "
+        "See documentation for Memory Management  "
+        "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
+    )
