@@ -16,7 +16,7 @@ VENV = os.environ.get("AUTOGRADER_VENV", os.path.join(ROOT, ".venv"))
 STAMP = os.path.join(VENV, "course-stamp")
 OLDEST, NEWEST = (3, 11), (3, 13)
 UNREACHABLE = re.compile(
-    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|SSLError"
+    r"connection broken by|NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|SSLError"
     r"|Failed to establish|Temporary failure in name resolution|Network is unreachable|Connection (refused|reset|aborted)"
 )
 

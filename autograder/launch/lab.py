@@ -94,7 +94,7 @@ def has_screen() -> bool:
 def choose_port(args: list[str]) -> int:
     """Return the port asked for, or the first free one from 8888 on (saying so when it is another)."""
     asked = option(args, "--port", "--ServerApp.port")
-    if asked:
+    if asked is not None:
         if not asked.isdigit() or int(asked) > 65535:
             raise LaunchError(f"expected a port number from 1 to 65535, found --port {asked!r}")
         if not is_free(int(asked)):

@@ -1,0 +1,113 @@
+"""Publishing writes every launch link, taking it back leaves none."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from autograder.errors import LaunchError
+from autograder.launch import links
+from autograder.launch.publish import publish, repository_name, unpublish
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def course(tmp_path):
+    """This course's own README and pyproject, in a git repository without a remote."""
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    unpublish(tmp_path)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def texts(course):
+    return [(course / name).read_text() for name in ("README.md", "pyproject.toml")]
+
+
+def test_publishing_writes_the_address_and_the_badges(course):
+    assert publish(course, "ada/gpu-memory") == "ada/gpu-memory"
+    assert links.published_repository(course) == "ada/gpu-memory"
+    readme, _ = texts(course)
+    assert "mybinder.org/v2/gh/ada/gpu-memory/" in readme
+    assert "colab.research.google.com/github/ada/gpu-memory/" in readme
+
+
+def test_publishing_twice_leaves_one_address(course):
+    publish(course, "ada/first")
+    publish(course, "ada/second")
+    assert "ada/first" not in "".join(texts(course))
+    assert links.published_repository(course) == "ada/second"
+
+
+def test_taking_it_back_restores_both_files_to_the_letter(course):
+    before = texts(course)
+    publish(course, "ada/gpu-memory")
+    unpublish(course)
+    assert texts(course) == before
+    assert links.published_repository(course) is None
+
+
+def test_pyproject_stays_valid(course):
+    tomllib = pytest.importorskip("tomllib")
+    publish(course, "ada/gpu-memory")
+    assert tomllib.loads(texts(course)[1])["tool"]["autograder"] == {"repository": "ada/gpu-memory"}
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        "https://github.com/ada/gpu-memory.git",
+        "https://token@github.com/ada/gpu-memory",
+        "git@github.com:ada/gpu-memory.git",
+        "ssh://git@github.com/ada/gpu-memory.git",
+    ],
+)
+def test_the_git_remote_is_the_default(course, remote):
+    subprocess.run(["git", "-C", str(course), "remote", "add", "origin", remote], check=True)
+    assert publish(course) == "ada/gpu-memory"
+
+
+def test_no_name_and_no_remote_says_what_to_type(course):
+    with pytest.raises(LaunchError, match="make publish REPO=OWNER/REPO"):
+        publish(course)
+
+
+@pytest.mark.parametrize(
+    "name", ["ada", "/x", "ada/", "ada/x/y", "-ada/x", "ada/x y", "ada/..", 'ada/"x', "https://example.org/ada/x", "a da/x"]
+)
+def test_a_name_that_is_no_repository_is_refused(course, name):
+    before = texts(course)
+    with pytest.raises(LaunchError, match="expected OWNER/REPO"):
+        publish(course, name)
+    assert texts(course) == before
+
+
+def test_a_name_may_be_given_as_an_address():
+    assert repository_name("https://github.com/ada/gpu-memory/") == "ada/gpu-memory"
+
+
+def test_a_readme_without_its_markers_changes_nothing(course):
+    (course / "README.md").write_text("# mine\n")
+    before = texts(course)
+    with pytest.raises(LaunchError, match="expected one block"):
+        publish(course, "ada/gpu-memory")
+    assert texts(course) == before
+
+
+def test_an_unpublished_course_shows_no_launch_link():
+    """Would a reader of the README or of a notebook meet a button that leads nowhere?"""
+    repository = links.published_repository(ROOT)
+    shown = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*/*.ipynb"), *ROOT.glob("solutions/*/*.ipynb")]
+    for path in shown:
+        for address in re.findall(r"(?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/([\w.-]+/[\w.-]+)", path.read_text()):
+            assert address == repository, f"{path.relative_to(ROOT)} launches {address}"
+
+
+def test_every_link_inside_the_course_leads_to_a_file():
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
