@@ -1,1 +1,43 @@
-"""The simulated GPU."""
+"""The simulated GPU: a torch device named ``simgpu`` whose memory is kept by a model of CUDA's caching allocator.
+
+Importing this registers nothing; ``enable()`` does, once per process.
+"""
+
+from __future__ import annotations
+
+import threading
+
+_lock = threading.Lock()
+_enabled = False
+
+
+def is_enabled() -> bool:
+    """Has ``enable()`` registered the device in this process?"""
+    return _enabled
+
+
+def enable(capacity: int | None = None):
+    """Register the device and install ``torch.simgpu``; return ``torch.device("simgpu", 0)``.
+
+    Parameters
+    ----------
+    capacity : int, optional
+        Size of the device in bytes (2 GiB at first). A later call with a capacity changes it.
+
+    Raises
+    ------
+    SimGpuUnavailable
+        If this torch lacks a hook, or a backward ran in this process before the first call.
+    """
+    global _enabled
+    import torch
+
+    with _lock:
+        if not _enabled:
+            from autograder.simgpu import registration
+
+            registration.register()
+            _enabled = True
+    if capacity is not None:
+        torch.simgpu.set_capacity(capacity)
+    return torch.device("simgpu", 0)

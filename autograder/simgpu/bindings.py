@@ -1,0 +1,57 @@
+"""Hand the kernels to PyTorch's dispatcher."""
+
+from __future__ import annotations
+
+import torch
+
+from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their kernels in
+    attention,
+    autocast,
+    compat,
+    convolution,
+    copies,
+    dispatch,
+    factories,
+    host,
+    registry,
+    rnn,
+    views,
+)
+
+_KEPT_FOR_LIFE = []
+
+
+def install() -> None:
+    """Register our kernels, the generic fallback, CUDA's operators and autocast. Once per process."""
+    library = torch.library.Library("aten", "IMPL")
+    fallbacks = torch.library.Library("_", "IMPL")
+    _KEPT_FOR_LIFE.extend((library, fallbacks))
+    for name, function, key in registry.KERNELS:
+        library.impl(name, function, key)
+    fallbacks.fallback(dispatch.fallback, compat.KERNEL_KEY)
+    for name in composite_where_cuda_is_fused():
+        library.impl(name, dispatch.kernel_for(_overload(name)), compat.KERNEL_KEY)
+    autocast.install(library, fallbacks)
+
+
+def composite_where_cuda_is_fused() -> list[str]:
+    """Operators with a CUDA kernel for which an extra device would get PyTorch's composite one.
+
+    Layer norm, foreach and all structured operators are among them: left alone, they would make temporaries that CUDA
+    does not make.
+    """
+    known = compat.operator_names()
+    composite = ("CompositeExplicitAutogradNonFunctional", "CompositeExplicitAutograd")
+    found = []
+    for name in sorted(compat.cuda_operator_names()):
+        full = f"aten::{name}"
+        if full not in known or compat.has_kernel(full, compat.KERNEL_KEY):
+            continue
+        if any(compat.has_kernel(full, key) for key in composite):
+            found.append(name)
+    return found
+
+
+def _overload(name: str):
+    packet, _, overload = name.partition(".")
+    return getattr(getattr(torch.ops.aten, packet), overload or "default")

@@ -1,0 +1,139 @@
+"""Every private torch name the simulated GPU stands on, and the test that it is there.
+
+Nothing here registers anything when imported. ``require()`` raises ``SimGpuUnavailable`` naming what is missing, so a
+torch without the hooks (before about 2.9) is refused with a sentence instead of aborting in its first backward.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+
+import torch
+
+from autograder.errors import SimGpuUnavailable
+
+NAME = "simgpu"
+KERNEL_KEY = "PrivateUse1"
+AUTOGRAD_KEY = "AutogradPrivateUse1"
+AUTOCAST_KEY = "AutocastPrivateUse1"
+
+_REQUIRED = {
+    "torch._C._acc.create_empty_tensor": "makes a tensor on a device written in Python",
+    "torch._C._acc.DeviceGuard": "tells the autograd engine about the device",
+    "torch._C._acc.PrivateUse1Hooks": "tells torch that the device is available",
+    "torch.utils.backend_registration._setup_privateuseone_for_python_backend": "registers the device",
+    "torch.utils.backend_registration.generate_methods_for_privateuse1_backend": "adds storage.simgpu()",
+    "torch._C._construct_storage_from_data_pointer": "makes a device storage over host memory",
+    "torch._C._ExcludeDispatchKeyGuard": "keeps CPU autocast out of device kernels",
+    "torch._C._dispatch_has_kernel_for_dispatch_key": "asks which operators already have a kernel",
+    "torch._C._dispatch_get_all_op_names": "asks which operators exist",
+    "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
+    "torch.UntypedStorage._swap_data_ptr_": "lets a device storage grow in place",
+    "torch.autograd.graph._engine_run_backward": "lets an exception in a hook reach its caller",
+}
+_HINT = "Use torch 2.11 or newer, or set AUTOGRADER_DEVICE=cpu."
+
+
+def require() -> None:
+    """Raise ``SimGpuUnavailable`` unless this torch has every private name listed above."""
+    missing = [name for name in _REQUIRED if not _exists(name)]
+    if missing:
+        reasons = "; ".join(f"{name} ({_REQUIRED[name]})" for name in missing)
+        raise SimGpuUnavailable(f"torch {torch.__version__} lacks what the simulated GPU needs: {reasons}. {_HINT}")
+    if not os.path.exists(_operator_table()):
+        raise SimGpuUnavailable(f"torch {torch.__version__} came without {_operator_table()}. {_HINT}")
+    taken = torch._C._get_privateuse1_backend_name()
+    if taken not in ("privateuseone", NAME):
+        raise SimGpuUnavailable(f"torch's one slot for extra devices is taken by {taken!r}. Restart without it.")
+
+
+def _exists(dotted: str) -> bool:
+    value = torch
+    for part in dotted.split(".")[1:]:
+        if not hasattr(value, part):
+            try:
+                __import__(f"{value.__name__}.{part}")
+            except (ImportError, AttributeError):
+                return False
+        value = getattr(value, part)
+    return True
+
+
+def register_device(backend_module, device_guard) -> None:
+    """Give the PrivateUse1 slot our name, module and guard; storages get a ``.simgpu()`` method."""
+    from torch.utils import backend_registration
+
+    backend_registration._setup_privateuseone_for_python_backend(
+        NAME, backend_module=backend_module, device_guard=device_guard
+    )
+    backend_registration.generate_methods_for_privateuse1_backend(
+        for_tensor=False, for_module=False, for_packed_sequence=False, for_storage=True
+    )
+
+
+# The next block is touched only after require() has passed.
+def __getattr__(name: str):
+    return _late()[name]
+
+
+@lru_cache(None)
+def _late() -> dict:
+    keys, key_set = torch._C.DispatchKey, torch._C.DispatchKeySet
+    return {
+        "CPU_KEYS": key_set(keys.CPU),
+        "AUTOCAST_CPU_KEYS": key_set(keys.AutocastCPU),
+        "AUTOCAST_DEVICE_KEYS": key_set(keys.AutocastPrivateUse1),
+        "ExcludeKeys": torch._C._ExcludeDispatchKeyGuard,
+        "empty_device_tensor": torch._C._acc.create_empty_tensor,
+        "storage_at": torch._C._construct_storage_from_data_pointer,
+        "set_raw": torch.ops.aten.set_.source_Storage_storage_offset._handle.redispatch_boxed,
+        "conj_view": torch._conj,
+        "neg_view": torch._neg_view,
+        "swap_tensor_impl": torch._C._swap_tensor_impl,
+    }
+
+
+def redispatch(op):
+    """The boxed entry of ``op`` that starts at a given dispatch key: ``redispatch(op)(CPU_KEYS, *args)``."""
+    return op._handle.redispatch_boxed
+
+
+def device_type():
+    """The C++ device type of the PrivateUse1 slot."""
+    return torch._C._autograd.DeviceType.PrivateUse1
+
+
+def has_kernel(name: str, key: str) -> bool:
+    """Does operator ``aten::name`` have a kernel of its own for ``key``?"""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+
+
+def operator_names() -> set[str]:
+    """Every operator the dispatcher knows, as ``aten::add.Tensor``."""
+    return set(torch._C._dispatch_get_all_op_names())
+
+
+def _operator_table() -> str:
+    import torchgen
+
+    return os.path.join(os.path.dirname(torchgen.__file__), "packaged", "ATen", "native", "native_functions.yaml")
+
+
+def cuda_operator_names() -> set[str]:
+    """Operators with a CUDA kernel, read from the table torch was generated from (it ships in every wheel)."""
+    keys: dict[str, set[str]] = {}
+    delegates: dict[str, str] = {}
+    current = None
+    with open(_operator_table(), encoding="utf-8") as table:
+        for line in table:
+            if line.startswith("- func:"):
+                current = line[len("- func:") :].split("(")[0].strip()
+            elif line.startswith("  structured_delegate:"):
+                delegates[current] = line.split(":")[1].strip()
+            elif current and re.match(r"    [A-Za-z0-9, ]+:", line):
+                keys.setdefault(current, set()).update(key.strip() for key in line.split(":")[0].split(","))
+    for name, target in delegates.items():
+        keys.setdefault(name, set()).update(keys.get(target, ()))
+    return {name for name, found in keys.items() if "CUDA" in found}

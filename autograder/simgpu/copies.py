@@ -1,0 +1,86 @@
+"""Copies between host and device, and reading one number: counted, and waited for unless non_blocking."""
+
+from __future__ import annotations
+
+import torch
+
+from autograder.simgpu.errors_like_cuda import check_ordinal
+from autograder.simgpu.factories import refuse_beyond_capacity
+from autograder.simgpu.ledger import LEDGER
+from autograder.simgpu.registry import kernel
+from autograder.simgpu.storage import CPU, on_device, unwrap, wrap
+
+
+@kernel("copy_")
+def copy_(self, source, non_blocking=False):
+    """self.copy_(source)."""
+    _copy(self, source, non_blocking)
+    return self
+
+
+@kernel("_copy_from")
+def copy_from(self, destination, non_blocking=False):
+    """destination.copy_(self), as CPU tensors reach it."""
+    _copy(destination, self, non_blocking)
+    return destination
+
+
+@kernel("_copy_from_and_resize")
+def copy_from_and_resize(self, destination):
+    """destination.resize_as_(self).copy_(self)."""
+    if destination.size() != self.size():
+        destination.resize_(self.size())
+    _copy(destination, self, False)
+    return destination
+
+
+@kernel("_to_copy")
+def to_copy(
+    self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None
+):
+    """tensor.to(...): a new tensor, on this device or from it."""
+    check_ordinal(device)
+    dtype = dtype or self.dtype
+    device = device or self.device
+    to_device = device.type == self.device.type if on_device(self) else True
+    source = unwrap(self) if on_device(self) else self
+    if device.type == "meta":
+        return torch.empty_like(source, dtype=dtype, device="meta")
+    if to_device:
+        refuse_beyond_capacity(self.numel() * dtype.itemsize)
+    _count(on_device(self), to_device, self, non_blocking)
+    result = torch.empty_like(source, dtype=dtype, memory_format=memory_format or torch.preserve_format, device=CPU)
+    result.copy_(source)
+    return wrap(result) if to_device else result
+
+
+@kernel("_local_scalar_dense")
+def item(self):
+    """tensor.item(): the host waits for one number."""
+    LEDGER.synced()
+    return unwrap(self).item()
+
+
+@kernel("record_stream")
+def record_stream(self, stream):
+    """There is one stream: nothing to remember."""
+
+
+def _copy(destination, source, non_blocking):
+    into_device, from_device = on_device(destination), on_device(source)
+    _count(from_device, into_device, source, non_blocking)
+    target = unwrap(destination) if into_device else destination
+    target.copy_(unwrap(source) if from_device else source)
+
+
+def _count(from_device: bool, into_device: bool, source, non_blocking: bool) -> None:
+    """Bytes are those of the source: CUDA converts types on the device's side."""
+    if from_device == into_device:
+        return
+    nbytes = source.numel() * source.element_size()
+    if into_device:
+        LEDGER.copied_to_device(nbytes)
+    else:
+        LEDGER.copied_to_host(nbytes)
+    if not non_blocking:
+        LEDGER.synced()

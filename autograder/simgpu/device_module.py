@@ -1,0 +1,174 @@
+"""torch.simgpu: the functions that torch.cuda offers, for the one simulated device."""
+
+from __future__ import annotations
+
+import types
+
+import torch
+
+from autograder.simgpu import device_memory as memory
+from autograder.simgpu.device_memory import (  # noqa: F401 - this module's interface
+    empty_cache,
+    max_memory_allocated,
+    max_memory_reserved,
+    mem_get_info,
+    memory_allocated,
+    memory_reserved,
+    memory_snapshot,
+    memory_stats,
+    memory_stats_as_nested_dict,
+    memory_summary,
+    reset_accumulated_memory_stats,
+    reset_peak_memory_stats,
+    set_capacity,
+    set_per_process_memory_fraction,
+)
+from autograder.simgpu.ledger import LEDGER
+from autograder.simgpu.randomness import GENERATOR
+from autograder.simgpu.streams import (  # noqa: F401 - this module's interface
+    Event,
+    Stream,
+    current_stream,
+    default_stream,
+    set_stream,
+    stream,
+)
+
+OutOfMemoryError = torch.OutOfMemoryError
+_initialized = True  # torch.utils.checkpoint keeps the device's random state only if this is true
+_NAME = "Simulated GPU"
+_SYNC_MODES = {"default": 0, "warn": 1, "error": 2}
+
+
+def is_available() -> bool:
+    """Always: this module exists only once the device is registered."""
+    return True
+
+
+def is_initialized() -> bool:
+    """Always."""
+    return True
+
+
+def init() -> None:
+    """Nothing is left to do."""
+
+
+def device_count() -> int:
+    """One."""
+    return 1
+
+
+def current_device() -> int:
+    """Index 0."""
+    return 0
+
+
+def set_device(device) -> None:
+    """Only index 0 exists."""
+
+
+def get_device_name(device=None) -> str:
+    """A name that says what it is."""
+    return _NAME
+
+
+def get_device_capability(device=None) -> tuple[int, int]:
+    """That of an A100, for code that asks whether bfloat16 works."""
+    return (8, 0)
+
+
+def get_device_properties(device=None):
+    """Name and total memory in bytes; the rest as an A100."""
+    return types.SimpleNamespace(
+        name=_NAME, total_memory=LEDGER.allocator.capacity, major=8, minor=0, multi_processor_count=108
+    )
+
+
+def get_amp_supported_dtype() -> list:
+    """What torch.autocast("simgpu") accepts; the first one is not special, float16 is the default as on CUDA."""
+    return [torch.float16, torch.bfloat16]
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Yes."""
+    return True
+
+
+def synchronize(device=None) -> None:
+    """Everything has finished already; counted as a wait."""
+    LEDGER.waited()
+
+
+def set_sync_debug_mode(debug_mode) -> None:
+    """0 or "default", 1 or "warn", 2 or "error": what an operation does that makes the host wait."""
+    mode = _SYNC_MODES.get(debug_mode, debug_mode)
+    if mode not in (0, 1, 2):
+        raise RuntimeError("invalid value of debug_mode, expected one of `default`, `warn`, `error`")
+    LEDGER.sync_mode = mode
+
+
+def get_sync_debug_mode() -> int:
+    """0, 1 or 2."""
+    return LEDGER.sync_mode
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the device's generator."""
+    GENERATOR.manual_seed(int(seed))
+
+
+manual_seed_all = manual_seed
+
+
+def seed() -> None:
+    """Seed the device's generator from the operating system."""
+    GENERATOR.seed()
+
+
+seed_all = seed
+
+
+def initial_seed() -> int:
+    """The seed in use."""
+    return GENERATOR.initial_seed()
+
+
+def get_rng_state(device=None) -> torch.Tensor:
+    """State of the device's generator, a CPU tensor of bytes."""
+    return GENERATOR.get_state()
+
+
+def set_rng_state(new_state, device=None) -> None:
+    """Put an earlier state back."""
+    GENERATOR.set_state(new_state)
+
+
+def get_rng_state_all() -> list[torch.Tensor]:
+    """One state per device."""
+    return [GENERATOR.get_state()]
+
+
+def set_rng_state_all(new_states) -> None:
+    """Put earlier states back."""
+    GENERATOR.set_state(new_states[0])
+
+
+def _is_in_bad_fork() -> bool:
+    return LEDGER.in_bad_fork
+
+
+class device:  # noqa: N801 - named as in torch.cuda
+    """``with torch.simgpu.device(0)``: no effect, there is one device."""
+
+    def __init__(self, device=None):
+        self.idx = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        return False
+
+
+__all__ = [name for name in dir() if not name.startswith("_") and name not in ("annotations", "types", "torch")]

@@ -1,0 +1,172 @@
+"""The generic kernel: unwrap the operands, run PyTorch's CPU kernel, wrap the results."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import torch
+
+from autograder.simgpu import compat, randomness, schema
+from autograder.simgpu.errors_like_cuda import device_mismatch
+from autograder.simgpu.ledger import LEDGER
+from autograder.simgpu.storage import CPU, follow, unwrap, wrap
+
+_Tensor = torch.Tensor
+_NUMBERS = (int, float, bool, complex)
+_cpu_autocast_enabled = torch.is_autocast_enabled
+_ExcludeKeys = compat.ExcludeKeys
+_AUTOCAST_CPU_KEYS = compat.AUTOCAST_CPU_KEYS
+
+
+def fallback(op, *args, **kwargs):
+    """Any operator without a kernel of its own."""
+    return run(schema.plan(op), args, kwargs)
+
+
+def kernel_for(op):
+    """The generic kernel tied to one operator."""
+    return functools.partial(_run_bound, schema.plan(op))
+
+
+def _run_bound(plan, *args, **kwargs):
+    return run(plan, args, kwargs)
+
+
+def run(plan: schema.Plan, args: tuple, kwargs: dict):
+    """Run one operator on device tensors.
+
+    Raises RuntimeError with CUDA's words when operands are on different devices, torch.OutOfMemoryError when the
+    results do not fit.
+    """
+    pairs: list = []
+    strangers: list = []
+    host_args = [_to_host(a, pairs, strangers) for a in args]
+    host_kwargs = {name: _to_host(a, pairs, strangers) for name, a in kwargs.items()} if kwargs else {}
+    if strangers and pairs:
+        _check_mixed(plan, args, kwargs)
+    for position in plan.number_positions:
+        if position < len(host_args) and type(host_args[position]) in _NUMBERS:
+            host_args[position] = _number_as_tensor(host_args[position], pairs)
+    if plan.syncs:
+        LEDGER.synced()
+    elif plan.indexing:
+        _count_index_traffic(plan, args)
+    try:
+        if _cpu_autocast_enabled("cpu"):
+            with _ExcludeKeys(_AUTOCAST_CPU_KEYS):
+                result = _call(plan, host_args, host_kwargs)
+        else:
+            result = _call(plan, host_args, host_kwargs)
+    except RuntimeError as error:
+        refuse_if_host_is_full(error)
+        raise
+    if plan.resizes:
+        for tensor, alias in pairs:
+            follow(tensor, alias)
+    return _results(plan, result, args, kwargs, pairs)
+
+
+def _call(plan, args, kwargs):
+    if plan.random:
+        return randomness.call(plan, args, kwargs)
+    return plan.op(*args, **kwargs)
+
+
+def _to_host(value, pairs, strangers):
+    """Replace device tensors by CPU aliases. Top level on purpose: a recursive closure would be a reference cycle
+    that keeps every operand until the next garbage collection."""
+    if isinstance(value, _Tensor):
+        if value.is_cpu:
+            if value.dim():
+                strangers.append(value)
+            return value
+        if value.is_meta:
+            return value
+        alias = unwrap(value)
+        pairs.append((value, alias))
+        return alias
+    if isinstance(value, (list, tuple)):
+        return [_to_host(item, pairs, strangers) for item in value]
+    if isinstance(value, torch.device):
+        return CPU if value.type == compat.NAME else value
+    return value
+
+
+def _check_mixed(plan, args, kwargs):
+    if not plan.mixed:
+        raise device_mismatch(plan, args, kwargs)
+    if plan.indexing and args[0].is_cpu:
+        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+
+
+def _count_index_traffic(plan, args):
+    """A boolean mask waits for nonzero(); an index on the CPU is copied over first (TensorAdvancedIndexing.cpp).
+    ``x[mask] = number`` becomes masked_fill on CUDA and does not wait."""
+    indices = [index for index in args[1] or () if index is not None]
+    is_put = plan.short != "index"
+    masks = [index for index in indices if index.dtype in (torch.bool, torch.uint8)]
+    if is_put and len(masks) == len(indices) == 1 and args[2].numel() == 1:
+        return
+    for index in indices:
+        if index.is_cpu and index.dim():
+            LEDGER.copied_to_device(index.numel() * index.element_size())
+            LEDGER.synced()
+        elif index.dtype in (torch.bool, torch.uint8):
+            LEDGER.synced()
+
+
+def _number_as_tensor(number, pairs):
+    """PyTorch hands wrapped numbers to Python kernels as plain numbers; only some schemas take them back. The result
+    type must be what promotion with a 0-dim tensor would give."""
+    dtype = torch.float64 if isinstance(number, float) else None
+    scalar = torch.tensor(number, dtype=dtype, device=CPU)
+    if not pairs:
+        return scalar
+    other = pairs[0][1].dtype
+    if _same_category(other, scalar.dtype):
+        return scalar.to(other)
+    return scalar
+
+
+def _same_category(dtype, number_dtype) -> bool:
+    if dtype.is_complex:
+        return number_dtype != torch.bool
+    if dtype.is_floating_point:
+        return number_dtype.is_floating_point
+    return dtype != torch.bool and not number_dtype.is_floating_point and not number_dtype.is_complex
+
+
+def _results(plan, result, args, kwargs, pairs):
+    written = plan.written_returns
+    if isinstance(result, tuple):
+        return tuple(
+            _argument(written[k], args, kwargs) if k < len(written) and written[k] else _wrap(item, pairs)
+            for k, item in enumerate(result)
+        )
+    if written and written[0] is not None and isinstance(result, (_Tensor, list)):
+        return _argument(written[0], args, kwargs)
+    return _wrap(result, pairs)
+
+
+def _argument(where, args, kwargs):
+    position, name = where
+    return args[position] if position < len(args) else kwargs[name]
+
+
+def _wrap(value, pairs):
+    if isinstance(value, _Tensor):
+        for tensor, alias in pairs:
+            if alias is value:
+                return tensor
+        return wrap(value)
+    if isinstance(value, (list, tuple)):
+        return [_wrap(item, pairs) for item in value]
+    return value
+
+
+def refuse_if_host_is_full(error: RuntimeError) -> None:
+    """A result larger than the host's memory is larger than the device's: say so in the device's words."""
+    asked = re.search(r"you tried to allocate (\d+) bytes", str(error))
+    if asked and int(asked[1]) > LEDGER.allocator.capacity:
+        LEDGER.allocate(int(asked[1]))

@@ -1,0 +1,54 @@
+"""Let an exception in an autograd hook reach its caller instead of ending the process.
+
+The engine asks the device guard for its type from code that must not throw, also while a Python exception raised by a
+hook is pending. Any call into C would then fail with "returned a result with an exception set" and the process would
+end. So ``type_`` makes a harmless C call first, swallows that failure, and keeps its cause: backward re-raises it.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+
+import torch
+
+from autograder.simgpu import compat
+
+_pending: list[BaseException] = []
+_running = 0
+_lock = threading.Lock()
+
+
+class DeviceGuard(torch._C._acc.DeviceGuard):
+    """The device guard of the PrivateUse1 slot. Defaults hold what ``type_`` needs: it must look nothing up."""
+
+    def type_(self, _type=compat.device_type(), _probe=functools.partial(len, ()), _keep=_pending.append):
+        # A functools.partial, because Python 3.11+ specialises a direct len() into code that skips the check.
+        try:
+            _probe()
+        except SystemError as error:
+            _keep(error.__cause__ or error)
+        return _type
+
+
+def wrap_backward(run_backward):
+    """The autograd entry point, which re-raises what a hook raised."""
+
+    @functools.wraps(run_backward)
+    def run(*args, **kwargs):
+        global _running
+        with _lock:
+            _running += 1
+        try:
+            return run_backward(*args, **kwargs)
+        except SystemError:
+            if not _pending:
+                raise
+            raise _pending[-1] from None
+        finally:
+            with _lock:
+                _running -= 1
+                if not _running:
+                    _pending.clear()
+
+    return run

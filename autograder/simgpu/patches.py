@@ -1,0 +1,146 @@
+"""The few names of torch that are replaced, each because torch offers no hook there.
+
+================================================  =====================================================================
+torch.autograd.graph._engine_run_backward         see guard.py
+torch.nn.Module._apply                            .to() would make new Parameters, orphaning an optimizer made before.
+                                                  The public switch torch.__future__.set_swap_module_params_on_conversion
+                                                  would do, but it changes every module on every device and refuses when
+                                                  a weak reference or a live graph holds a parameter, where CUDA works.
+torch.UntypedStorage.__new__ / .resize_           torch has no allocator for this device: C++ would crash
+torch.storage._StorageBase.simgpu                 torch.load(map_location="simgpu"): count the copy
+torch.clear_autocast_cache                        our cache of weight casts must be cleared with torch's
+torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
+torch._C._scatter / _gather / _broadcast_...      nn.DataParallel on one device, where torch was built without CUDA
+torch.backends.mha fast path (public switch)      it needs strided nested tensors on the device
+================================================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import torch
+
+from autograder.simgpu import autocast, compat, guard
+from autograder.simgpu.factories import refuse_beyond_capacity
+from autograder.simgpu.ledger import LEDGER
+from autograder.simgpu.storage import DEVICE, as_bytes, new_storage, resize_storage
+
+
+def install() -> None:
+    """Replace all of the names above."""
+    _patch_backward()
+    _patch_module_apply()
+    _patch_storages()
+    _patch_autocast_cache()
+    _patch_data_parallel()
+    torch.backends.mha.set_fastpath_enabled(False)
+
+
+def _patch_backward():
+    run = guard.wrap_backward(torch.autograd.graph._engine_run_backward)
+    torch.autograd.graph._engine_run_backward = run
+    torch.autograd._engine_run_backward = run
+
+
+def _patch_module_apply():
+    original = torch.nn.Module._apply
+
+    def _apply(self, fn, recurse=True):
+        before = dict(self._parameters)
+        result = original(self, fn, recurse)
+        for name, parameter in before.items():
+            _keep_identity(self, name, parameter)
+        return result
+
+    torch.nn.Module._apply = _apply
+
+
+def _keep_identity(module, name, before):
+    """Give a Parameter that crossed between host and device its old Python identity back."""
+    after = module._parameters.get(name)
+    if after is None or after is before or after.device.type == before.device.type:
+        return
+    try:
+        compat.swap_tensor_impl(before, after)
+    except RuntimeError:
+        return  # a live graph holds the old one
+    module._parameters[name] = before
+
+
+def _patch_storages():
+    make, resize = torch.UntypedStorage.__new__, torch.UntypedStorage.resize_
+
+    def __new__(cls, *args, device=None, **kwargs):
+        if device is None:
+            return make(cls, *args, **kwargs)
+        if torch.device(device).type != compat.NAME:
+            return make(cls, *args, device=device, **kwargs)
+        if args and isinstance(args[0], int):
+            refuse_beyond_capacity(args[0])
+        return new_storage(make(torch.UntypedStorage, *args))
+
+    def resize_(self, size):
+        if self.device.type != compat.NAME:
+            return resize(self, size)
+        refuse_beyond_capacity(size)
+        resize_storage(self, size)
+        return self
+
+    torch.UntypedStorage.__new__ = __new__
+    torch.UntypedStorage.resize_ = resize_
+    setattr(torch.storage._StorageBase, compat.NAME, _storage_to_device)
+
+
+def _storage_to_device(self, device=None, non_blocking=False):
+    """storage.simgpu(): a copy of a CPU storage on the device."""
+    if self.device.type == compat.NAME:
+        return self
+    nbytes = self.nbytes()
+    refuse_beyond_capacity(nbytes)
+    storage = new_storage(torch.UntypedStorage(nbytes))
+    LEDGER.copied_to_device(nbytes)
+    as_bytes(storage._simgpu_record.host).copy_(as_bytes(self))
+    return storage
+
+
+def _patch_autocast_cache():
+    clear = torch.clear_autocast_cache
+
+    def clear_autocast_cache():
+        autocast.clear_cache()
+        clear()
+
+    torch.clear_autocast_cache = clear_autocast_cache
+
+
+def patch_accelerator(module) -> None:
+    """Let torch.accelerator's memory functions ask ``module`` (torch.simgpu), if simgpu is the accelerator."""
+    if torch.accelerator.current_accelerator() != torch.device(compat.NAME):
+        return
+    answers = {
+        "_accelerator_isAllocatorInitialized": lambda: True,
+        "_accelerator_emptyCache": module.empty_cache,
+        "_accelerator_emptyHostCache": lambda: None,
+        "_accelerator_getDeviceStats": module.memory_stats,
+        "_accelerator_resetPeakStats": module.reset_peak_memory_stats,
+        "_accelerator_resetAccumulatedStats": module.reset_accumulated_memory_stats,
+        "_accelerator_getMemoryInfo": module.mem_get_info,
+        "_accelerator_synchronizeDevice": module.synchronize,
+    }
+    for name, answer in answers.items():
+        setattr(torch._C, name, answer)
+
+
+def _patch_data_parallel():
+    if hasattr(torch._C, "_scatter"):
+        return
+
+    def scatter(tensor, devices, chunk_sizes=None, dim=0, streams=None):
+        parts = tensor.split(list(chunk_sizes), dim) if chunk_sizes else tensor.chunk(len(devices), dim)
+        return tuple(part.to(DEVICE) for part in parts)
+
+    def gather(tensors, dim, destination=None):
+        return torch.cat([t.to("cpu" if destination == -1 else DEVICE) for t in tensors], dim)
+
+    torch._C._scatter = scatter
+    torch._C._gather = gather
+    torch._C._broadcast_coalesced = lambda tensors, devices, buffer_size=0: [list(tensors) for _ in devices]

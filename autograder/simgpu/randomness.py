@@ -1,0 +1,67 @@
+"""The device's own random numbers: a generator apart from the CPU's, as on CUDA."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+GENERATOR = torch.Generator()
+GENERATOR.manual_seed(torch.initial_seed())
+_shared = False
+
+
+def call(plan, args: list, kwargs: dict):
+    """Run a random operator on the host with the device's generator."""
+    if _shared:
+        return plan.op(*args, **kwargs)
+    if plan.takes_generator:
+        if kwargs.get("generator") is None and not any(isinstance(a, torch.Generator) for a in args):
+            kwargs["generator"] = GENERATOR
+        return plan.op(*args, **kwargs)
+    with as_default():
+        return plan.op(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def as_default():
+    """Let code that knows only torch's default CPU generator draw from the device's."""
+    if _shared:
+        yield
+        return
+    default = torch.random.default_generator
+    kept = default.get_state()
+    default.set_state(GENERATOR.get_state())
+    try:
+        yield
+    finally:
+        GENERATOR.set_state(default.get_state())
+        default.set_state(kept)
+
+
+def state() -> torch.Tensor:
+    """Where the random numbers of the next operator will come from."""
+    return (torch.random.default_generator if _shared else GENERATOR).get_state()
+
+
+@contextlib.contextmanager
+def replay(earlier: torch.Tensor):
+    """Draw again the numbers that followed an earlier ``state()``; afterwards go on as if nothing was drawn."""
+    generator = torch.random.default_generator if _shared else GENERATOR
+    kept = generator.get_state()
+    generator.set_state(earlier)
+    try:
+        yield
+    finally:
+        generator.set_state(kept)
+
+
+@contextlib.contextmanager
+def shared_with_cpu():
+    """Draw from the CPU's generator for a while, so that results can be compared with the CPU's bit by bit."""
+    global _shared
+    before, _shared = _shared, True
+    try:
+        yield
+    finally:
+        _shared = before

@@ -1,0 +1,96 @@
+"""What the generic kernel must know of an operator, read once from its schema."""
+
+from __future__ import annotations
+
+import torch
+
+# Operators whose CUDA kernels make the host wait for the device. Source: calls of item(), nonzero() or
+# memcpy_and_sync() in ATen/native/cuda and in the composite code above it, torch 2.13.
+_SYNCING = {
+    "aten::nonzero",
+    "aten::_unique",
+    "aten::_unique2",
+    "aten::unique_dim",
+    "aten::unique_consecutive",
+    "aten::unique_dim_consecutive",
+    "aten::masked_select",
+    "aten::equal",
+    "aten::is_nonzero",
+    "aten::repeat_interleave.Tensor",
+    "aten::bincount",
+    "aten::histc",
+    "aten::_linalg_check_errors",
+}
+# Operators whose device kernels also take CPU tensors of one or more dimensions.
+_MIXED = {
+    "aten::index.Tensor",
+    "aten::index_put",
+    "aten::index_put_",
+    "aten::_index_put_impl_",
+    "aten::_unsafe_index.Tensor",
+    "aten::_unsafe_index_put",
+    "aten::copy_",
+    "aten::_pack_padded_sequence",
+    "aten::_pad_packed_sequence",
+    "aten::_pack_padded_sequence_backward",
+    "aten::segment_reduce",
+    "aten::tensor_split.tensor_indices_or_sections",
+    "aten::repeat_interleave.Tensor",
+}
+_INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+_RESIZING = {"aten::resize_as_", "aten::resize_", "aten::set_"}
+
+
+class Plan:
+    """One operator: which arguments it writes and returns, and what CUDA would do besides computing.
+
+    ``written_returns`` holds, for each result, ``(position, name)`` of the argument it is, or None for a new tensor.
+    """
+
+    __slots__ = (
+        "op", "short", "written_returns", "resizes", "mixed", "syncs", "indexing",
+        "random", "takes_generator", "number_positions", "pointwise",
+    )  # fmt: skip
+
+    def __init__(self, op):
+        schema = op._schema
+        full = f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
+        self.op = op
+        self.short = schema.name.split("::")[1]
+        self.written_returns = [_written_argument(result, schema.arguments) for result in schema.returns]
+        self.resizes = schema.name in _RESIZING or any(a.kwarg_only and _is_written(a) for a in schema.arguments)
+        self.mixed = schema.name in _MIXED or full in _MIXED
+        self.syncs = schema.name in _SYNCING or full in _SYNCING
+        self.indexing = self.short in _INDEXING
+        self.takes_generator = any(a.name == "generator" for a in schema.arguments)
+        self.random = torch.Tag.nondeterministic_seeded in op.tags
+        self.pointwise = torch.Tag.pointwise in op.tags
+        self.number_positions = [
+            position
+            for position, a in enumerate(schema.arguments)
+            if str(a.type) in ("Tensor", "Optional[Tensor]") and not a.kwarg_only
+        ]
+
+
+def _is_written(argument) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _written_argument(result, arguments):
+    if not _is_written(result):
+        return None
+    for position, argument in enumerate(arguments):
+        if argument.alias_info is not None and argument.alias_info.before_set == result.alias_info.before_set:
+            return position, argument.name
+    return None
+
+
+_plans: dict = {}
+
+
+def plan(op) -> Plan:
+    """The plan of an operator overload (cached)."""
+    found = _plans.get(op)
+    if found is None:
+        found = _plans[op] = Plan(op)
+    return found

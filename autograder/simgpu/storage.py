@@ -1,0 +1,141 @@
+"""Ghost storages: a device tensor is a plain torch.Tensor whose C++ storage sits on ``simgpu``, owns no memory and
+points into a CPU storage. The record on the storage owns that CPU storage and the allocator block.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from autograder.simgpu import compat
+from autograder.simgpu.ledger import LEDGER, Record
+
+DEVICE = torch.device(compat.NAME, 0)
+CPU = torch.device("cpu")
+_CPU_KEYS = compat.CPU_KEYS
+_MOST_ALIASES = 16
+_empty_device_tensor = compat.empty_device_tensor
+_set_raw = compat.set_raw
+_storage_at = compat.storage_at
+_conj_view = compat.conj_view
+_neg_view = compat.neg_view
+_empty_on_cpu = functools.partial(torch.empty, device="cpu")
+
+
+def on_device(tensor: torch.Tensor) -> bool:
+    """Is this tensor on the simulated GPU?"""
+    return tensor.device.type == compat.NAME
+
+
+def new_storage(host: torch.UntypedStorage) -> torch.UntypedStorage:
+    """A device storage over ``host``. Raises torch.OutOfMemoryError before anything is made."""
+    nbytes = host.nbytes()
+    record = Record(host, nbytes)
+    storage = _storage_at(host.data_ptr(), DEVICE, nbytes)
+    LEDGER.enroll(record, storage)
+    if LEDGER.watcher is not None and nbytes:
+        LEDGER.watcher(record)
+    return storage
+
+
+def storage_of(host: torch.UntypedStorage) -> torch.UntypedStorage:
+    """The device storage over ``host``: the one that exists, or a new one."""
+    reference = getattr(host, "_simgpu_storage", None)
+    storage = reference() if reference is not None else None
+    return new_storage(host) if storage is None else storage
+
+
+def point(tensor: torch.Tensor, storage, offset: int, size, stride) -> None:
+    """Make a device tensor look at ``storage`` (offset, size, stride in elements)."""
+    _set_raw(_CPU_KEYS, tensor, storage, offset, size, stride)
+
+
+def wrap(host_tensor: torch.Tensor) -> torch.Tensor:
+    """A device tensor over the same memory as a CPU tensor."""
+    if host_tensor.layout is not torch.strided:
+        raise NotImplementedError(f"the simulated GPU has no {host_tensor.layout} tensors, only strided ones")
+    storage = storage_of(host_tensor.untyped_storage())
+    tensor = _empty_device_tensor([0], host_tensor.dtype)
+    _set_raw(
+        _CPU_KEYS, tensor, storage, host_tensor.storage_offset(), host_tensor.size(), host_tensor.stride()
+    )
+    if host_tensor.is_conj():
+        tensor = _conj_view(tensor)
+    if host_tensor.is_neg():
+        tensor = _neg_view(tensor)
+    return tensor
+
+
+def unwrap(tensor: torch.Tensor) -> torch.Tensor:
+    """The CPU tensor over the same memory as a device tensor (no copy)."""
+    storage = tensor.untyped_storage()
+    try:
+        record = storage._simgpu_record
+    except AttributeError:
+        return _unwrap_foreign(tensor, storage)
+    dtype = tensor.dtype
+    key = (dtype, tensor.storage_offset(), tensor.size(), tensor.stride())
+    alias = record.aliases.get(key)
+    if alias is None:
+        alias = _empty_on_cpu(0, dtype=dtype).set_(record.host, key[1], key[2], key[3])
+        if len(record.aliases) < _MOST_ALIASES:
+            record.aliases[key] = alias
+    if dtype.is_complex and tensor.is_conj():
+        alias = alias.conj()
+    if tensor.is_neg():
+        alias = _neg_view(alias)
+    return alias
+
+
+def _unwrap_foreign(tensor, storage):
+    """A storage that torch made itself (always empty, or a shell over memory that is kept elsewhere)."""
+    if storage.nbytes() == 0:
+        host = torch.UntypedStorage(0)
+    else:
+        host = _storage_at(storage.data_ptr(), CPU, storage.nbytes())
+    return _empty_on_cpu(0, dtype=tensor.dtype).set_(host, tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
+def follow(tensor: torch.Tensor, alias: torch.Tensor) -> None:
+    """After a kernel wrote through ``alias``: if it resized it, let the device tensor and the ledger follow."""
+    storage = tensor.untyped_storage()
+    record = getattr(storage, "_simgpu_record", None)
+    host = alias.untyped_storage()
+    same_memory = record is not None and host is record.host and host.data_ptr() == storage.data_ptr()
+    if same_memory and tensor.size() == alias.size() and tensor.stride() == alias.stride():
+        return
+    if record is not None:
+        record.aliases.clear()
+    if alias.is_conj() or alias.is_neg():
+        return
+    if not same_memory or host.nbytes() != storage.nbytes():
+        storage = new_storage(host)
+    point(tensor, storage, alias.storage_offset(), alias.size(), alias.stride())
+
+
+def resize_storage(storage: torch.UntypedStorage, nbytes: int) -> None:
+    """Grow or shrink a device storage in place, keeping its first bytes: every view goes on sharing it."""
+    if nbytes == storage.nbytes():
+        return
+    old_host = storage._simgpu_record.host
+    host = torch.UntypedStorage(nbytes)
+    kept = min(nbytes, old_host.nbytes())
+    if kept:
+        as_bytes(host)[:kept].copy_(as_bytes(old_host)[:kept])
+    _exchange(storage, new_storage(host))
+
+
+def _exchange(first, second):
+    """Swap memory and records of two device storages."""
+    first._swap_data_ptr_(second)
+    first_record, second_record = first._simgpu_record, second._simgpu_record
+    first_record.aliases.clear()
+    second_record.aliases.clear()
+    LEDGER.enroll(second_record, first)
+    LEDGER.enroll(first_record, second)
+
+
+def as_bytes(host: torch.UntypedStorage) -> torch.Tensor:
+    """The bytes of a CPU storage as a uint8 tensor."""
+    return _empty_on_cpu(0, dtype=torch.uint8).set_(host)
