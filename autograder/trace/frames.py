@@ -1,0 +1,36 @@
+"""Tracebacks that show the learner's lines and not ours."""
+
+from __future__ import annotations
+
+import copy
+import os
+from types import TracebackType
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """Unlink this package's frames from a traceback; a traceback of nothing else is returned as it is."""
+    theirs = [link for link in _links(traceback) if not link.tb_frame.f_code.co_filename.startswith(_OURS)]
+    if not theirs:
+        return traceback
+    for link, following in zip(theirs, [*theirs[1:], None], strict=True):
+        link.tb_next = following
+    return theirs[0]
+
+
+def _links(traceback: TracebackType | None):
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
+
+
+def keepsake(error: BaseException | None) -> BaseException | None:
+    """Return a copy of an exception that keeps no frame alive, and so none of the step's tensors."""
+    if error is None:
+        return None
+    try:
+        kept = copy.copy(error)
+    except Exception:
+        kept = RuntimeError(f"{type(error).__name__}: {error}")
+    return kept.with_traceback(None)

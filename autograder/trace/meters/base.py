@@ -1,0 +1,136 @@
+"""What a recorder needs from a device, whichever device it is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+
+from autograder.trace.samples import Counters
+from autograder.trace.sites import Place, Site, SiteFinder, site_of
+
+HISTORY_EVENTS = 20_000
+"""Allocator events kept for the snapshot of a recording; older ones are dropped."""
+
+
+class Tag(NamedTuple):
+    """Noted on each allocation while recording: which recording, which step, which line."""
+
+    recording: int
+    step: int
+    place: Place | None
+
+
+class Survivor(NamedTuple):
+    """A storage allocated while recording that is still alive.
+
+    ``nbytes`` is what was asked for and ``block_size`` what the allocator gave, both in bytes; ``data_ptr`` is the
+    address that ``tensor.data_ptr()`` shows.
+    """
+
+    nbytes: int
+    block_size: int
+    step: int
+    site: Site | None
+    data_ptr: int
+
+
+class Meter(Protocol):
+    """Counts one device's memory between ``start()`` and ``stop()``.
+
+    ``source`` is "cuda", "simgpu" or "cpu". ``step`` is set by the recorder and goes onto every allocation's tag.
+    """
+
+    source: str
+    device: torch.device
+    step: int
+
+    def start(self) -> None:
+        """Begin to watch allocations."""
+
+    def stop(self) -> None:
+        """Stop watching; survivors can still be asked for."""
+
+    def counters(self) -> Counters:
+        """Read the counters now; ``peak`` is the highest since ``reset_peak``."""
+
+    def reset_peak(self) -> None:
+        """Let the peak start again from what is allocated now."""
+
+    def survivors(self) -> list[Survivor]:
+        """List the storages tagged by this recording that are alive now."""
+
+    def snapshot(self) -> dict:
+        """Return the allocator's state in the format of ``torch.cuda.memory._snapshot()``."""
+
+
+class LedgerMeter:
+    """The meter of any device whose books are a ledger: ``counters()``, ``watch(callback)``, ``live()``.
+
+    Peak and allocation count are kept here, from the callback at each allocation, so that a step which resets the
+    device's own statistics changes nothing.
+    """
+
+    source: str
+
+    def __init__(self, ledger, device: torch.device, recording: int) -> None:
+        self.device = device
+        self.step = -1
+        self._ledger = ledger
+        self._recording = recording
+        self._peak = 0
+        self._allocations = 0
+        self._sites = SiteFinder()
+
+    def start(self) -> None:
+        """Begin to watch allocations."""
+        self._ledger.watch(self._note)
+        self.reset_peak()
+
+    def stop(self) -> None:
+        """Stop watching; survivors can still be asked for."""
+        self._ledger.watch(None)
+
+    def counters(self) -> Counters:
+        """Read the counters now; the peak is the highest since ``reset_peak``."""
+        counters = self._ledger.counters()
+        peak = max(self._peak, counters.allocated)
+        return Counters(*counters)._replace(peak=peak, allocations=self._allocations)
+
+    def reset_peak(self) -> None:
+        """Let the peak start again from what is allocated now."""
+        self._peak = self._allocated()
+
+    def survivors(self) -> list[Survivor]:
+        """List the storages tagged by this recording that are alive now, oldest first."""
+        mine = (record for record in self._ledger.live() if self._is_mine(record.tag))
+        return sorted((_survivor(record) for record in mine), key=lambda survivor: survivor.step)
+
+    def _is_mine(self, tag) -> bool:
+        return isinstance(tag, Tag) and tag.recording == self._recording
+
+    def _note(self, record) -> None:
+        record.tag = self._tag()
+        self._allocations += 1
+        allocated = self._allocated()
+        if allocated > self._peak:
+            self._peak = allocated
+
+    def _tag(self) -> Tag:
+        return Tag(self._recording, self.step, self._sites.find())
+
+    def _allocated(self) -> int:
+        raise NotImplementedError
+
+
+def _survivor(record) -> Survivor:
+    block = record.block
+    size = block.size if block is not None else record.nbytes
+    return Survivor(record.nbytes, size, record.tag.step, site_of(record.tag.place), record.data_ptr)
+
+
+def frames_of(place: Place | None) -> list[dict]:
+    """Return a noted line as the one frame of a snapshot entry."""
+    if place is None:
+        return []
+    return [{"filename": place.code.co_filename, "line": place.line, "name": place.code.co_name}]

@@ -1,0 +1,42 @@
+"""The simulated GPU: its ledger and its caching allocator count everything there is to count."""
+
+from __future__ import annotations
+
+import torch
+
+from autograder.trace.meters.base import HISTORY_EVENTS, LedgerMeter, frames_of
+
+
+class SimGpuMeter(LedgerMeter):
+    """Reads the simulated device's ledger; allocated, reserved, copies and waits are all modelled."""
+
+    source = "simgpu"
+
+    def __init__(self, device: torch.device, recording: int) -> None:
+        from autograder.simgpu.ledger import LEDGER
+
+        super().__init__(LEDGER, device, recording)
+        self._allocator = LEDGER.allocator
+        self._own_history = False
+
+    def start(self) -> None:
+        """Begin to watch, and keep the allocator's history unless the learner already does."""
+        self._own_history = self._allocator.history is None
+        if self._own_history:
+            self._allocator.record_history(True, HISTORY_EVENTS, frames=lambda: frames_of(self._sites.find()))
+        super().start()
+
+    def stop(self) -> None:
+        """Stop watching; the history is switched off again if it was ours."""
+        super().stop()
+        if self._own_history:
+            self._allocator.record_history(False, HISTORY_EVENTS)
+            self._own_history = False
+
+    def snapshot(self) -> dict:
+        """Return the allocator's own snapshot."""
+        self._ledger.drain()
+        return self._allocator.snapshot()
+
+    def _allocated(self) -> int:
+        return self._allocator.allocated

@@ -1,0 +1,129 @@
+"""The learner's line that was running: found cheaply while recording, put into words only when asked for."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+import sys
+import sysconfig
+import threading
+from types import CodeType
+from typing import NamedTuple
+
+import torch
+
+_OLD_CELL = re.compile(r"<ipython-input-(\d+)-")
+
+
+def _directories_not_the_learners() -> tuple[str, ...]:
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    installed = {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return tuple(path.rstrip(os.sep) + os.sep for path in (here, os.path.dirname(torch.__file__), *installed))
+
+
+_NOT_THE_LEARNERS = _directories_not_the_learners()
+_verdicts: dict[str, bool] = {}
+
+
+def is_learners_file(filename: str) -> bool:
+    """Whether code of that file name is the learner's: not ours, not torch, not the library, not installed."""
+    verdict = _verdicts.get(filename)
+    if verdict is None:
+        verdict = _verdicts[filename] = not (
+            filename.startswith(_NOT_THE_LEARNERS)
+            or filename.startswith(("<frozen ", "<eval_with_key", "<__array_function__"))
+            or f"{os.sep}site-packages{os.sep}" in filename
+            or f"{os.sep}dist-packages{os.sep}" in filename
+        )
+    return verdict
+
+
+class Place(NamedTuple):
+    """A line of code as noted while recording: two references, no frame."""
+
+    code: CodeType
+    line: int
+
+
+class SiteFinder:
+    """Finds the nearest learner's line of the thread that asks, or else of the thread that records.
+
+    Autograd runs the backward pass on threads of its own, where no frame is the learner's: then the line that the
+    recording thread is on (``loss.backward()``) is the answer.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def find(self) -> Place | None:
+        """Return the learner's line now running, or None if there is none."""
+        place = _nearest(sys._getframe(1))
+        if place is None and threading.get_ident() != self._thread:
+            place = _nearest(sys._current_frames().get(self._thread))
+        return place
+
+
+def _nearest(frame) -> Place | None:
+    while frame is not None:
+        if is_learners_file(frame.f_code.co_filename):
+            return Place(frame.f_code, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
+class Site(NamedTuple):
+    """The learner's line: where it stands and what it says.
+
+    ``cell`` is the execution count when the line is in a notebook cell, else None.
+    """
+
+    filename: str
+    line: int
+    function: str
+    source: str
+    cell: int | None
+
+    def __str__(self) -> str:
+        where = f"cell {self.cell}" if self.cell is not None else os.path.basename(self.filename)
+        said = f": `{self.source}`" if self.source else ""
+        return f"{where}, line {self.line}{said}"
+
+
+def site_of(place: Place | None) -> Site | None:
+    """Put a noted line into words."""
+    if place is None:
+        return None
+    filename = place.code.co_filename
+    source = linecache.getline(filename, place.line).strip()
+    return Site(filename, place.line, place.code.co_name, source, cell_number(filename))
+
+
+def cell_number(filename: str) -> int | None:
+    """Return the execution count of the notebook cell compiled under that file name, or None.
+
+    IPython 8 and later keep a map; IPython 7 puts the number into the name, unless ipykernel names cells by a hash
+    of their text: then the history is compiled to names again and compared, newest first.
+    """
+    old = _OLD_CELL.match(filename)
+    if old:
+        return int(old.group(1))
+    shell = _shell()
+    if shell is None:
+        return None
+    known = getattr(shell.compile, "_filename_map", {}).get(filename)
+    if known is not None:
+        return known
+    if "ipykernel" not in filename:
+        return None
+    raw = shell.history_manager.input_hist_raw
+    parsed = shell.history_manager.input_hist_parsed
+    for number in range(len(raw) - 1, 0, -1):
+        if shell.compile.get_code_name(raw[number], parsed[number], number) == filename:
+            return number
+    return None
+
+
+def _shell():
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
