@@ -63,6 +63,7 @@ def grade_demo() -> None:
 @app.command()
 def publish(
     repository: Annotated[Optional[str], typer.Argument(help="OWNER/REPO on GitHub; default: the git remote")] = None,
+    branch: Annotated[str, typer.Option(help="the branch that launched notebooks are read from")] = "main",
     remove: Annotated[bool, typer.Option("--remove", help="take every launch link away")] = False,
 ) -> None:
     """Write launch badges and addresses into README.md and the notebooks, or take them away."""
@@ -75,7 +76,8 @@ def publish(
         unpublish(root)
         print("Launch links removed.")
     else:
-        print(f"Launch links now point at {write_links(root, repository)}.")
+        address = write_links(root, repository, branch)
+        print(f"Launch links now point at {address.repository}, branch {address.branch}.")
     authoring.build(root)
 
 

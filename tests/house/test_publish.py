@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from autograder.authoring.launchers import read_address
 from autograder.errors import LaunchError
-from autograder.launch import links
 from autograder.launch.publish import publish, repository_name, unpublish
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,8 +29,8 @@ def texts(course):
 
 
 def test_publishing_writes_the_address_and_the_badges(course):
-    assert publish(course, "ada/gpu-memory") == "ada/gpu-memory"
-    assert links.published_repository(course) == "ada/gpu-memory"
+    publish(course, "ada/gpu-memory")
+    assert read_address(course) == ("ada/gpu-memory", "main")
     readme, _ = texts(course)
     assert "mybinder.org/v2/gh/ada/gpu-memory/" in readme
     assert "colab.research.google.com/github/ada/gpu-memory/" in readme
@@ -40,7 +40,7 @@ def test_publishing_twice_leaves_one_address(course):
     publish(course, "ada/first")
     publish(course, "ada/second")
     assert "ada/first" not in "".join(texts(course))
-    assert links.published_repository(course) == "ada/second"
+    assert read_address(course).repository == "ada/second"
 
 
 def test_taking_it_back_restores_both_files_to_the_letter(course):
@@ -48,13 +48,29 @@ def test_taking_it_back_restores_both_files_to_the_letter(course):
     publish(course, "ada/gpu-memory")
     unpublish(course)
     assert texts(course) == before
-    assert links.published_repository(course) is None
+    assert read_address(course) is None
 
 
-def test_pyproject_stays_valid(course):
-    tomllib = pytest.importorskip("tomllib")
+def test_another_branch_is_used_everywhere(course):
+    publish(course, "ada/gpu-memory", branch="spring/2027")
+    assert read_address(course).branch == "spring/2027"
+    assert "/blob/spring/2027/" in texts(course)[0]
+
+
+@pytest.mark.parametrize("branch", ["", "-x", 'a"b', "a b", "a\nb"])
+def test_a_name_that_is_no_branch_is_refused(course, branch):
+    with pytest.raises(LaunchError, match="expected the name of a branch"):
+        publish(course, "ada/gpu-memory", branch)
+
+
+def test_tables_after_the_address_survive(course):
+    """Would a table that someone put below ours be lost when publishing again?"""
     publish(course, "ada/gpu-memory")
-    assert tomllib.loads(texts(course)[1])["tool"]["autograder"] == {"repository": "ada/gpu-memory"}
+    with open(course / "pyproject.toml", "a") as file:
+        file.write("\n[tool.other]\nkeep = true\n")
+    publish(course, "ada/second")
+    assert "[tool.other]\nkeep = true" in texts(course)[1]
+    assert read_address(course).repository == "ada/second"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +84,7 @@ def test_pyproject_stays_valid(course):
 )
 def test_the_git_remote_is_the_default(course, remote):
     subprocess.run(["git", "-C", str(course), "remote", "add", "origin", remote], check=True)
-    assert publish(course) == "ada/gpu-memory"
+    assert publish(course).repository == "ada/gpu-memory"
 
 
 def test_no_name_and_no_remote_says_what_to_type(course):
@@ -100,11 +116,11 @@ def test_a_readme_without_its_markers_changes_nothing(course):
 
 def test_an_unpublished_course_shows_no_launch_link():
     """Would a reader of the README or of a notebook meet a button that leads nowhere?"""
-    repository = links.published_repository(ROOT)
+    published = read_address(ROOT)
     shown = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*/*.ipynb"), *ROOT.glob("solutions/*/*.ipynb")]
     for path in shown:
         for address in re.findall(r"(?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/([\w.-]+/[\w.-]+)", path.read_text()):
-            assert address == repository, f"{path.relative_to(ROOT)} launches {address}"
+            assert published and address == published.repository, f"{path.relative_to(ROOT)} launches {address}"
 
 
 def test_every_link_inside_the_course_leads_to_a_file():
