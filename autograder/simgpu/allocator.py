@@ -13,11 +13,11 @@ from collections.abc import Callable
 from autograder.simgpu.blocks import ADDRESS_BITS, MIN_BLOCK_SIZE, SMALL_SIZE, Block, BlockPool
 from autograder.simgpu.driver import Driver
 from autograder.simgpu.expandable import ExpandableSegments
-from autograder.simgpu.invariants import check
 from autograder.simgpu.oom import OutOfMemory, out_of_memory_message
+from autograder.simgpu.readings import Readings
 from autograder.simgpu.release import Releaser
 from autograder.simgpu.settings import UNLIMITED, AllocatorSettings, AllocatorSettingsError
-from autograder.simgpu.snapshot import History, take_snapshot
+from autograder.simgpu.snapshot import History
 from autograder.simgpu.stats import DeviceStats
 
 __all__ = ["AllocatorSettings", "Block", "CachingAllocator", "OutOfMemory"]
@@ -25,7 +25,7 @@ __all__ = ["AllocatorSettings", "Block", "CachingAllocator", "OutOfMemory"]
 MAX_REQUEST = 1 << 60  # kMaxSize: the allocator refuses an exbibyte
 
 
-class CachingAllocator:
+class CachingAllocator(Readings):
     """Hands out blocks of a device with ``capacity`` bytes, and keeps freed ones for reuse."""
 
     def __init__(self, capacity: int, *, device: int = 0, settings: AllocatorSettings | None = None):
@@ -214,6 +214,23 @@ class CachingAllocator:
             allocated=self.allocated,
         )
 
+    # ---------------------------------------------------------------- history
+
+    def record_history(self, enabled: bool, max_entries: int = 100_000, frames=None, *, clear: bool = False) -> None:
+        """Keep the last ``max_entries`` actions, or stop and forget them (recordHistory).
+
+        ``frames()``, if given, is called at each allocation and returns where the caller stands:
+        a list of {"filename", "line", "name"}, innermost first. It must not allocate.
+        """
+        kept = () if clear or self.history is None else self.history.entries
+        self.history = History(max_entries, kept) if enabled else None
+        self._frames = frames if enabled else None
+
+    @property
+    def records_history(self) -> bool:
+        """Whether a history is being kept."""
+        return self.history is not None
+
     def note(self, action: str, address: int, size: int, frames=None) -> None:
         """Add to the history, if one is kept (record_trace)."""
         if self.history is not None:
@@ -281,72 +298,3 @@ class CachingAllocator:
     def allowed(self) -> int | None:
         """Bytes that may be reserved, or None when no fraction was set."""
         return None if self._memory_fraction is None else int(self._memory_fraction * self.capacity)
-
-    # ---------------------------------------------------------------- looking at it
-
-    @property
-    def allocated(self) -> int:
-        """Bytes of the blocks in use."""
-        return self.small.stats.nbytes + self.large.stats.nbytes
-
-    @property
-    def reserved(self) -> int:
-        """Bytes taken from the device, in use or cached."""
-        return self.driver.in_use
-
-    @property
-    def free_bytes(self) -> int:
-        """Bytes of the device that nobody reserved."""
-        return self.driver.free
-
-    @property
-    def peak_allocated(self) -> int:
-        """The largest ``allocated`` since the start or the last reset_peak()."""
-        self.counters.fold_peaks()
-        return self.counters.all_peaks.nbytes_peak
-
-    @property
-    def peak_reserved(self) -> int:
-        """The largest ``reserved`` since the start or the last reset_peak()."""
-        return self.counters.all_peaks.reserved_peak
-
-    @property
-    def allocation_count(self) -> int:
-        """How many blocks were ever handed out; no reset touches it."""
-        return self.small.stats.count_total + self.large.stats.count_total
-
-    def stats(self) -> dict[str, int]:
-        """The dictionary of ``torch.cuda.memory_stats``, sorted by key."""
-        limit = self._max_split_size
-        return self.counters.as_dict(max_split_size=-1 if limit == UNLIMITED else limit)
-
-    def reset_peak(self) -> None:
-        """As ``torch.cuda.reset_peak_memory_stats`` (resetPeakStats)."""
-        self.counters.reset_peaks()
-
-    def reset_accumulated(self) -> None:
-        """As ``torch.cuda.reset_accumulated_memory_stats`` (resetAccumulatedStats)."""
-        self.counters.reset_accumulated()
-
-    def heads(self):
-        """The first block of every segment, and of every mapped stretch of an expandable one."""
-        yield from self.segments.values()
-        yield from self.expandable.heads()
-
-    def record_history(self, enabled: bool, max_entries: int = 100_000, frames=None, *, clear: bool = False) -> None:
-        """Keep the last ``max_entries`` actions, or stop and forget them (recordHistory).
-
-        ``frames()``, if given, is called at each allocation and returns where the caller stands:
-        a list of {"filename", "line", "name"}, innermost first. It must not allocate.
-        """
-        kept = () if clear or self.history is None else self.history.entries
-        self.history = History(max_entries, kept) if enabled else None
-        self._frames = frames if enabled else None
-
-    def snapshot(self) -> dict:
-        """The dictionary of ``torch.cuda.memory._snapshot()``."""
-        return take_snapshot(self.heads(), self.device, self.history, self.settings)
-
-    def check_invariants(self) -> None:
-        """Raise AssertionError if blocks, pools and counters disagree. For tests: it walks everything."""
-        check(self)

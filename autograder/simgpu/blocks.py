@@ -11,7 +11,7 @@ SMALL_BUFFER = 2 << 20  # kSmallBuffer: the size of the small pool's segments
 MIN_LARGE_ALLOC = 10 << 20  # kMinLargeAlloc: from here on a request gets a segment of its own size
 ROUND_LARGE = 2 << 20  # kRoundLarge: which is rounded up to a multiple of this
 
-ADDRESS_BITS = 48  # a pool's sort key is one integer: the size above, the address below
+ADDRESS_BITS = 56  # a pool sorts by one integer: the size above, the address in the lower bits
 
 
 class Block:
@@ -23,8 +23,19 @@ class Block:
     """
 
     __slots__ = (
-        "address", "size", "requested", "allocated", "mapped", "pool", "segment",
-        "previous", "next", "frames", "segment_frames", "searches_when_freed", "__weakref__",
+        "__weakref__",
+        "address",
+        "allocated",
+        "frames",
+        "mapped",
+        "next",
+        "pool",
+        "previous",
+        "requested",
+        "searches_when_freed",
+        "segment",
+        "segment_frames",
+        "size",
     )  # fmt: skip
 
     def __init__(self, address, size, pool, segment=None, previous=None, following=None):
@@ -83,7 +94,7 @@ class BlockPool:
     ``searches`` counts lookups while garbage collection is on (get_free_blocks_call_count).
     """
 
-    __slots__ = ("is_small", "stats", "smallest_remainder", "keys", "blocks", "unmapped", "searches")
+    __slots__ = ("blocks", "is_small", "keys", "searches", "smallest_remainder", "stats", "unmapped")
 
     def __init__(self, is_small: bool, stats):
         self.is_small = is_small

@@ -13,7 +13,7 @@ from autograder.simgpu.blocks import SMALL_BUFFER, Block, BlockPool, merge_with_
 class ExpandableSegment:
     """A range of addresses that grows in pages of ``page_size`` bytes; ``first`` is its lowest block."""
 
-    __slots__ = ("address", "size", "page_size", "first")
+    __slots__ = ("address", "first", "page_size", "size")
 
     def __init__(self, address: int, size: int, page_size: int):
         self.address = address

@@ -1,13 +1,21 @@
-"""Settings of the caching allocator."""
+"""Settings of the caching allocator, and the text that environment variables give them in.
+
+Limits and defaults are those of c10/core/AllocatorConfig.cpp and c10/cuda/CUDAAllocatorConfig.cpp
+(torch 2.13). A setting is either modelled or refused; none is accepted and then ignored.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from autograder.errors import SetupError
 from autograder.simgpu.blocks import MIN_BLOCK_SIZE, MIN_LARGE_ALLOC, ROUND_LARGE, SMALL_BUFFER, SMALL_SIZE
 
+MiB = 1 << 20
 UNLIMITED = (1 << 64) - 1  # std::numeric_limits<size_t>::max()
+LARGE_SEGMENT_SIZE = 20 * MiB  # large_segment_size_
+ROUNDUP_INTERVALS = 16  # kRoundUpPowerOfTwoIntervals: 1 MiB to 64 GiB, by powers of two
 
 
 class AllocatorSettingsError(SetupError):
@@ -16,20 +24,67 @@ class AllocatorSettingsError(SetupError):
 
 @dataclass(frozen=True)
 class AllocatorSettings:
-    """How the allocator splits, rounds and grows. Sizes are in bytes."""
+    """How the allocator splits, rounds and grows. Sizes are in bytes.
+
+    expandable_segments: grow one segment per pool page by page instead of adding segments.
+    max_split_size: blocks of this size and above are neither split nor given to smaller requests.
+    max_non_split_rounding: how much larger a cached block such a request takes at most; by
+        default as much as ``large_segment_size``.
+    large_segment_size: the segment for requests from 1 MiB to 10 MiB, and the page of expandable ones.
+    garbage_collection_threshold: above this part of what may be reserved, segments that lay unused
+        for long are released. Works only with a memory fraction, as on CUDA.
+    roundup_power2_divisions: per interval from 1 MiB, 2 MiB, ... to 64 GiB, into how many steps each
+        power of two is divided for rounding; 0 and 1 round to 512 bytes. Empty: no such rounding.
+    memory_fraction: the part of the device that may be reserved; None for all, without a limit of its own.
+    text: what the settings were parsed from.
+    """
 
     expandable_segments: bool = False
     max_split_size: int = UNLIMITED
-    max_non_split_rounding: int = 20 << 20
-    large_segment_size: int = 20 << 20
+    max_non_split_rounding: int | None = None
+    large_segment_size: int = LARGE_SEGMENT_SIZE
     garbage_collection_threshold: float = 0.0
     roundup_power2_divisions: tuple[int, ...] = ()
     memory_fraction: float | None = None
-    text: str = ""
+    text: str = field(default="", compare=False)
+
+    def __post_init__(self):
+        if self.max_non_split_rounding is None:
+            object.__setattr__(self, "max_non_split_rounding", self.large_segment_size)
+        for is_met, expected, found in self._rules():
+            if not is_met:
+                raise AllocatorSettingsError(f"expected {expected}, found {found}.")
+
+    def _rules(self):
+        """(whether it is met, what is expected, what was found) for each rule."""
+        large, divisions = self.large_segment_size, self.roundup_power2_divisions
+        yield large > MIN_LARGE_ALLOC, "large_segment_size_mb above 10", large / MiB
+        for name, size in (
+            ("max_split_size_mb", self.max_split_size),
+            ("max_non_split_rounding_mb", self.max_non_split_rounding),
+        ):
+            yield size >= large, f"{name} of at least {large // MiB} (large_segment_size_mb)", size / MiB
+        threshold = self.garbage_collection_threshold
+        yield 0.0 <= threshold < 1.0, "garbage_collection_threshold between 0 and 1, both excluded", threshold
+        fraction = self.memory_fraction
+        yield fraction is None or 0.0 <= fraction <= 1.0, "memory_fraction from 0 to 1", fraction
+        yield len(divisions) in (0, ROUNDUP_INTERVALS), f"{ROUNDUP_INTERVALS} roundup_power2_divisions", len(divisions)
+        for value in divisions:
+            yield value == 0 or _is_power_of_two(value), "roundup_power2_divisions of 0 or a power of two", value
+        yield (
+            not self.expandable_segments or self.max_split_size == UNLIMITED,
+            "expandable_segments or max_split_size_mb (the simulated GPU does not model them together)",
+            "both",
+        )
 
     def round_size(self, nbytes: int) -> int:
         """The block size for a request (round_size)."""
-        return (nbytes + 511) & -512 or MIN_BLOCK_SIZE
+        if nbytes < MIN_BLOCK_SIZE:
+            return MIN_BLOCK_SIZE
+        divisions = self._divisions(nbytes)
+        if divisions > 1 and nbytes > MIN_BLOCK_SIZE * divisions:
+            return _round_up_to_division(nbytes, divisions)
+        return -(-nbytes // MIN_BLOCK_SIZE) * MIN_BLOCK_SIZE
 
     def segment_size(self, size: int) -> int:
         """What to ask the device for when no cached block fits (get_allocation_size)."""
@@ -38,3 +93,129 @@ class AllocatorSettings:
         if size < MIN_LARGE_ALLOC:
             return self.large_segment_size
         return -(-size // ROUND_LARGE) * ROUND_LARGE
+
+    def _divisions(self, nbytes: int) -> int:
+        """The divisions for requests of a size (AcceleratorAllocatorConfig::roundup_power2_divisions)."""
+        if not self.roundup_power2_divisions:
+            return 0
+        interval = nbytes.bit_length() - MiB.bit_length()
+        return self.roundup_power2_divisions[min(max(0, interval), ROUNDUP_INTERVALS - 1)]
+
+    @classmethod
+    def parse(cls, text: str) -> AllocatorSettings:
+        """Read the text of PYTORCH_ALLOC_CONF, such as ``"expandable_segments:True"``.
+
+        Raises AllocatorSettingsError for text that torch refuses, and for what is not modelled.
+        """
+        values: dict = {}
+        for item in re.split(r",(?![^\[]*\])", "".join(text.split())):
+            if not item:
+                continue
+            key, _, value = item.partition(":")
+            if key not in _KEYS:
+                raise AllocatorSettingsError(_refusal(key, text))
+            name, convert, expected = _KEYS[key]
+            try:
+                values[name] = convert(value)
+            except ValueError:
+                raise AllocatorSettingsError(
+                    f"expected {key}:{expected}, found {item!r} in the allocator settings {text!r}."
+                ) from None
+        values.pop("backend", None)
+        return cls(text=text, **values)
+
+
+def _refusal(key: str, text: str) -> str:
+    why = "is not modelled by the simulated GPU" if key in _NOT_MODELLED else "is no setting of the allocator"
+    return f"{key!r} in the allocator settings {text!r} {why}; it takes {', '.join(sorted(_KEYS))}."
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("True", "False"):
+        raise ValueError
+    return text == "True"
+
+
+def _mebibytes(text: str) -> int:
+    return min(int(text) * MiB, UNLIMITED)
+
+
+def _threshold(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < 1.0:
+        raise ValueError
+    return value
+
+
+def _fraction(text: str) -> float | None:
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError
+    return value if value < 1.0 else None
+
+
+def _divisions(text: str) -> tuple[int, ...]:
+    """One number for all intervals, or a list such as ``[256:1,512:2,>:4]`` in MiB
+    (parseRoundUpPower2Divisions): the first entry also holds below it, ``>`` above the last one."""
+    listed = re.fullmatch(r"\[(.*)\]", text)
+    if not listed:
+        return (_power_of_two(text),) * ROUNDUP_INTERVALS
+    divisions = [0] * ROUNDUP_INTERVALS
+    last = 0
+    for position, entry in enumerate(filter(None, listed[1].split(","))):
+        start, _, number = entry.partition(":")
+        value = 0 if number == "0" else _power_of_two(number)
+        if start == ">":
+            divisions[last + 1 :] = [value] * (ROUNDUP_INTERVALS - last - 1)
+            continue
+        last = min(_power_of_two(start).bit_length(), ROUNDUP_INTERVALS) - 1
+        divisions[0 if position == 0 else last : last + 1] = [value] * (last + 1 if position == 0 else 1)
+    return tuple(divisions)
+
+
+def _power_of_two(text: str) -> int:
+    value = int(text)
+    if not _is_power_of_two(value):
+        raise ValueError
+    return value
+
+
+def _native(text: str) -> str:
+    if text != "native":
+        raise ValueError
+    return text
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+def _round_up_to_division(nbytes: int, divisions: int) -> int:
+    """The next of ``divisions`` steps between powers of two (roundup_power2_next_division)."""
+    step = (1 << nbytes.bit_length() - 1) // divisions
+    return -(-nbytes // step) * step
+
+
+# key in the text -> attribute, conversion (ValueError when it fails), what is expected
+_KEYS = {
+    "backend": ("backend", _native, "native (cudaMallocAsync is not modelled)"),
+    "expandable_segments": ("expandable_segments", _boolean, "True or False"),
+    "garbage_collection_threshold": ("garbage_collection_threshold", _threshold, "a number between 0 and 1"),
+    "large_segment_size_mb": ("large_segment_size", _mebibytes, "a whole number above 10"),
+    "max_non_split_rounding_mb": ("max_non_split_rounding", _mebibytes, "a whole number of MiB"),
+    "max_split_size_mb": ("max_split_size", _mebibytes, "a whole number of MiB, at least 20"),
+    "per_process_memory_fraction": ("memory_fraction", _fraction, "a number from 0 to 1"),
+    "roundup_power2_divisions": ("roundup_power2_divisions", _divisions, "a power of two, or [256:1,512:2,>:4]"),
+}
+_NOT_MODELLED = {
+    "graph_capture_record_stream_reuse",
+    "pinned_free_catch_all",
+    "pinned_max_cached_size_mb",
+    "pinned_max_round_threshold_mb",
+    "pinned_num_register_threads",
+    "pinned_reserve_segment_size_mb",
+    "pinned_use_background_threads",
+    "pinned_use_cuda_host_register",
+    "release_lock_on_cudamalloc",
+    "throw_on_cudamalloc_oom",
+}

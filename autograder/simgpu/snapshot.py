@@ -50,9 +50,9 @@ def describe_segment(head, device: int) -> dict:
             {
                 "address": block.address,
                 "size": block.size,
-                "requested_size": block.requested,
+                "requested_size": block.requested if block.allocated else 0,
                 "state": "active_allocated" if block.allocated else "inactive",
-                "frames": (block.frames or []) if block.allocated else [],
+                "frames": block.frames or [],
             }
         )
         block = block.next

@@ -1,5 +1,7 @@
 """Counters with the names and meanings of ``torch.cuda.memory_stats`` (c10's DeviceStats)."""
 
+# ruff: noqa: PLR1730 (a comparison is cheaper than a call of max)
+
 from __future__ import annotations
 
 POOLS = ("all", "small_pool", "large_pool")
@@ -69,7 +71,16 @@ class DeviceStats:
     ``rising``; :meth:`fold_peaks` must run before any of count, nbytes and requested falls.
     """
 
-    __slots__ = ("small", "large", "all_peaks", "rising", "baseline", "oversize_allocations", "oversize_segments", *EVENTS)
+    __slots__ = (
+        "small",
+        "large",
+        "all_peaks",
+        "rising",
+        "baseline",
+        "oversize_allocations",
+        "oversize_segments",
+        *EVENTS,
+    )
 
     def __init__(self):
         self.small = PoolStats()
