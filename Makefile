@@ -24,7 +24,7 @@ fetch: environment  ## put the course's newest notebook beside yours (LESSON=01_
 	@$(COURSE) fetch $(LESSON)
 
 test: environment  ## run the whole test suite (TEST_ARGS="-k name" passes options on)
-	@.venv/bin/python -m pytest -n 2 $(TEST_ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
 
 build: environment  ## lessons/*.py -> solutions/ and notebooks/
 	@$(COURSE) build

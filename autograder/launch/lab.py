@@ -1,6 +1,6 @@
 """Start JupyterLab on the learner's copies, and say where it is.
 
-The learner sees one address, with its token; JupyterLab's own log is kept to warnings.
+The learner sees one address, with its token; JupyterLab's own log is kept to errors.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def command(root: Path, args: list[str], port: int) -> list[str]:
     """Return the command line; the learner's own options come last and win."""
     ours = [
         "-y",
-        "--log-level=WARN",
+        "--log-level=ERROR",
         f"--port={port}",
         "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={root / FOLDER}",
