@@ -6,6 +6,8 @@ import copy
 import os
 from types import TracebackType
 
+from autograder.trace.sites import Place, is_learners_file
+
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
@@ -17,6 +19,12 @@ def without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
     for link, following in zip(theirs, [*theirs[1:], None], strict=True):
         link.tb_next = following
     return theirs[0]
+
+
+def learners_place(traceback: TracebackType | None) -> Place | None:
+    """Return the innermost line of a traceback that is the learner's."""
+    theirs = [link for link in _links(traceback) if is_learners_file(link.tb_frame.f_code.co_filename)]
+    return Place(theirs[-1].tb_frame.f_code, theirs[-1].tb_lineno) if theirs else None
 
 
 def _links(traceback: TracebackType | None):
@@ -31,6 +39,6 @@ def keepsake(error: BaseException | None) -> BaseException | None:
         return None
     try:
         kept = copy.copy(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - any class of exception may refuse to be copied
         kept = RuntimeError(f"{type(error).__name__}: {error}")
     return kept.with_traceback(None)

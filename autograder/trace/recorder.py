@@ -11,10 +11,11 @@ import torch
 
 from autograder.errors import RecordError, StepTimeout
 from autograder.trace.devices import default_device
-from autograder.trace.frames import keepsake, without_our_frames
+from autograder.trace.frames import keepsake, learners_place, without_our_frames
 from autograder.trace.meters import meter_for
 from autograder.trace.result import Trace
 from autograder.trace.samples import Sample, sample_between
+from autograder.trace.sites import site_of
 from autograder.trace.time_limit import StepStopped, time_limit
 
 _numbers = itertools.count()
@@ -172,7 +173,9 @@ class Recording:
     def _explain(self, error: BaseException | None) -> BaseException | None:
         if not isinstance(error, StepStopped):
             return error
+        site = site_of(learners_place(error.__traceback__))
         return StepTimeout(
             f"took too long: step {len(self.trace.samples)} of {self.trace.title!r} ran past {self._limit_seconds:g} s "
-            "and was stopped. Look for a loop that never ends, or allow more with record(..., timeout=...)"
+            f"and was stopped{f' at {site}' if site else ''}. "
+            "Look for a loop that never ends, or allow more with record(..., timeout=...)"
         )

@@ -11,7 +11,7 @@ import numpy as np
 from autograder.errors import RecordError
 from autograder.trace.meters import Meter, Survivor
 from autograder.trace.samples import Sample, robust_slope
-from autograder.trace.steps import Steps
+from autograder.trace.steps import steps_over
 from autograder.trace.table import as_html, as_text
 
 
@@ -53,13 +53,13 @@ class Trace:
         self._snapshot: dict | None = None
         self._recording = None
 
-    def steps(self, items: Iterable) -> Steps:
+    def steps(self, items: Iterable) -> Iterable:
         """Return the items, each pull of which marks a step. Raises RecordError outside the ``with`` block."""
         if self._recording is None:
             raise RecordError(
                 "trace.steps(items) marks steps while recording: use it inside `with ag.record() as trace:`"
             )
-        return Steps(self._recording, items)
+        return steps_over(self._recording, items)
 
     @property
     def simulated(self) -> bool:

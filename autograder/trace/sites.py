@@ -22,7 +22,7 @@ def _directories_not_the_learners() -> tuple[str, ...]:
     return tuple(path.rstrip(os.sep) + os.sep for path in (here, os.path.dirname(torch.__file__), *installed))
 
 
-_NOT_THE_LEARNERS = _directories_not_the_learners()
+_NOT_THE_LEARNERS = (*_directories_not_the_learners(), "<frozen ", "<eval_with_key", "<__array_function__")
 _verdicts: dict[str, bool] = {}
 
 
@@ -32,7 +32,6 @@ def is_learners_file(filename: str) -> bool:
     if verdict is None:
         verdict = _verdicts[filename] = not (
             filename.startswith(_NOT_THE_LEARNERS)
-            or filename.startswith(("<frozen ", "<eval_with_key", "<__array_function__"))
             or f"{os.sep}site-packages{os.sep}" in filename
             or f"{os.sep}dist-packages{os.sep}" in filename
         )

@@ -6,6 +6,11 @@ import torch
 
 from autograder.errors import RecordError
 from autograder.trace.meters.base import LedgerMeter, Meter, Survivor, Tag
+from autograder.trace.meters.cpu import CpuMeter
+from autograder.trace.meters.cuda import CudaMeter
+from autograder.trace.meters.simgpu import SimGpuMeter
+
+_METERS = {meter.source: meter for meter in (CudaMeter, SimGpuMeter, CpuMeter)}
 
 
 def meter_for(device: torch.device, recording: int) -> LedgerMeter:
@@ -13,18 +18,12 @@ def meter_for(device: torch.device, recording: int) -> LedgerMeter:
 
     Raises RecordError for a device whose memory nobody here can count.
     """
-    if device.type == "cuda":
-        from autograder.trace.meters.cuda import CudaMeter as kind
-    elif device.type == "simgpu":
-        from autograder.trace.meters.simgpu import SimGpuMeter as kind
-    elif device.type == "cpu":
-        from autograder.trace.meters.cpu import CpuMeter as kind
-    else:
+    if device.type not in _METERS:
         raise RecordError(
             f"cannot count the memory of device {str(device)!r}: expected cuda, simgpu or cpu. "
             "Pass record(..., device=ag.setup(lesson))"
         )
-    return kind(device, recording)
+    return _METERS[device.type](device, recording)
 
 
 __all__ = ["LedgerMeter", "Meter", "Survivor", "Tag", "meter_for"]

@@ -112,9 +112,7 @@ class LedgerMeter:
     def _note(self, record) -> None:
         record.tag = self._tag()
         self._allocations += 1
-        allocated = self._allocated()
-        if allocated > self._peak:
-            self._peak = allocated
+        self._peak = max(self._peak, self._allocated())
 
     def _tag(self) -> Tag:
         return Tag(self._recording, self.step, self._sites.find())

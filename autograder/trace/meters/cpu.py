@@ -50,16 +50,21 @@ class CpuMeter(LedgerMeter):
             self._entered = False
 
     def snapshot(self) -> dict:
-        """Return the live storages, a segment each, and the recording's events, in PyTorch's snapshot format."""
-        return {
-            "segments": [_segment(record) for record in LEDGER.live() if record.nbytes],
-            "device_traces": [[_event(*event) for event in LEDGER.events]],
-            "allocator_settings": {},
-            "external_annotations": [],
-        }
+        """Return the ledger's snapshot."""
+        return snapshot()
 
     def _allocated(self) -> int:
         return LEDGER.allocated
+
+
+def snapshot() -> dict:
+    """Return the live storages, a segment each, and the last recording's events, in PyTorch's snapshot format."""
+    return {
+        "segments": [_segment(record) for record in LEDGER.live() if record.nbytes],
+        "device_traces": [[_event(*event) for event in LEDGER.events]],
+        "allocator_settings": {},
+        "external_annotations": [],
+    }
 
 
 def _segment(record: StorageRecord) -> dict:

@@ -40,7 +40,7 @@ class Block(NamedTuple):
 class StorageRecord:
     """One live storage in the books."""
 
-    __slots__ = ("nbytes", "block", "data_ptr", "tag")
+    __slots__ = ("block", "data_ptr", "nbytes", "tag")
 
     def __init__(self, nbytes: int, data_ptr: int) -> None:
         self.tag = None
@@ -165,7 +165,7 @@ def _is_an_arguments(storage: torch.UntypedStorage, args: tuple) -> bool:
     for argument in args:
         items = argument if isinstance(argument, _tensor_lists) else (argument,)
         for item in items:
-            if isinstance(item, torch.Tensor) and item.layout is torch.strided:
-                if item.untyped_storage().data_ptr() == address:
-                    return True
+            strided = isinstance(item, torch.Tensor) and item.layout is torch.strided
+            if strided and item.untyped_storage().data_ptr() == address:
+                return True
     return False

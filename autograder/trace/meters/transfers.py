@@ -9,12 +9,15 @@ threads that the recording thread did not start through autograd.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from autograder.trace.meters.patching import call_before
+from autograder.trace.sites import is_learners_file
 
 _aten = torch.ops.aten
 _SIZE_DEPENDS_ON_VALUES = {
@@ -23,6 +26,7 @@ _SIZE_DEPENDS_ON_VALUES = {
     if (packet := getattr(_aten, name, None)) is not None
 }
 """Operators whose result size, or whose Python result, is only known on the host once the device is done."""
+_OPTIMIZERS = os.path.dirname(torch.optim.__file__) + os.sep
 _READS = ("tolist", "numpy", "__repr__")
 
 
@@ -41,7 +45,7 @@ class Transfers:
         """Count what one operator call moved or waited for."""
         packet = func.overloadpacket
         if packet is _aten._local_scalar_dense:
-            self.syncs += args[0].device.type == self._type
+            self._number_read(args[0])
         elif packet is _aten._to_copy:
             self._copy(args[0], result, bool(kwargs.get("non_blocking")))
         elif packet is _aten.copy_:
@@ -70,6 +74,10 @@ class Transfers:
             self.h2d_bytes += tensor.numel() * tensor.element_size()
             self.syncs += 1
 
+    def _number_read(self, tensor: torch.Tensor) -> None:
+        if tensor.device.type == self._type and not (self._type == "cpu" and _asked_by_an_optimizer()):
+            self.syncs += 1
+
     def _read(self, tensor: torch.Tensor, *_arguments, **_options) -> None:
         if tensor.device.type != self._type:
             return
@@ -92,6 +100,16 @@ class Transfers:
 
     def _waited(self, *_arguments, **_options) -> None:
         self.syncs += 1
+
+
+def _asked_by_an_optimizer() -> bool:
+    """Whether one of PyTorch's optimizers reads its own step count, which lives on the host also where a GPU is."""
+    frame = sys._getframe(1)
+    while frame is not None and not is_learners_file(frame.f_code.co_filename):
+        if frame.f_code.co_filename.startswith(_OPTIMIZERS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _has_mask(indices) -> bool:

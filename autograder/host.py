@@ -1,0 +1,37 @@
+"""How much memory the host can spare for a simulated device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+_CGROUP_FILES = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""Limit and use in bytes, for version 2 and version 1 of Linux control groups (a container's own limit)."""
+
+
+def available_memory(read: Callable[[str], str] = lambda path: Path(path).read_text()) -> int | None:
+    """Return the bytes that can still be used here, or None where the system does not say (not Linux).
+
+    The least of what the machine has left (``MemAvailable`` in /proc/meminfo) and what the container's limit leaves.
+    """
+    known = [_machine(read), *(_container(read, *files) for files in _CGROUP_FILES)]
+    return min((nbytes for nbytes in known if nbytes is not None), default=None)
+
+
+def _machine(read: Callable[[str], str]) -> int | None:
+    try:
+        lines = read("/proc/meminfo").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _container(read: Callable[[str], str], limit_file: str, use_file: str) -> int | None:
+    try:
+        limit, use = read(limit_file).strip(), read(use_file).strip()
+    except OSError:
+        return None
+    return max(0, int(limit) - int(use)) if limit.isdigit() and use.isdigit() else None
