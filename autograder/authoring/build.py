@@ -56,7 +56,9 @@ def data_of(lesson: Lesson) -> dict:
         "exercises": {
             slug: {
                 "points": exercise.points,
-                "checks": [f"check-{slug}" if n == 1 else f"check-{slug}-{n}" for n in range(1, len(exercise.checks) + 1)],
+                "checks": [
+                    f"check-{slug}" if n == 1 else f"check-{slug}-{n}" for n in range(1, len(exercise.checks) + 1)
+                ],
                 "hints": exercise.tiers,
             }
             for slug, exercise in lesson.exercises.items()

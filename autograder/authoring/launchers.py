@@ -15,20 +15,20 @@ BADGES_MARK = "{{badges}}"
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
-_INSTALL = '''\
+_INSTALL = """\
 # Installs the course where it is missing, such as on Colab; elsewhere it does nothing.
 from importlib.util import find_spec
 if find_spec("autograder") is None:
     %pip install -q --no-deps git+https://github.com/{repository}
 missing = " ".join(name for name in ("matplotlib", "ipywidgets") if find_spec(name) is None)
 if missing:
-    %pip install -q {{missing}}'''
+    %pip install -q {{missing}}"""
 
-_NO_INSTALL = '''\
+_NO_INSTALL = """\
 # Says how to install the course where it is missing.
 from importlib.util import find_spec
 if find_spec("autograder") is None:
-    raise ImportError("autograder is not installed here; run `make learn` or `pip install .` in the course folder")'''
+    raise ImportError("autograder is not installed here; run `make learn` or `pip install .` in the course folder")"""
 
 
 class Address(NamedTuple):

@@ -12,7 +12,7 @@ from autograder.judge.source import exported_names
 
 #: Header keys of each kind of cell; the first is the one that names the kind.
 KINDS = {
-    "setup": ("setup",),
+    "setup": ("setup", "given"),
     "given": ("given",),
     "exercise": ("exercise",),
     "check": ("check", "points"),
@@ -189,7 +189,9 @@ def _front_matter(path: Path, source: str) -> dict:
     if not isinstance(about.get("title"), str) or not about["title"].strip():
         raise LessonError(f"{place(path)}: the header has no title")
     if not isinstance(about.get("minutes"), int) or isinstance(about.get("minutes"), bool) or about["minutes"] < 1:
-        raise LessonError(f"{place(path)}: minutes must be a whole number of at least 1, found {about.get('minutes')!r}")
+        raise LessonError(
+            f"{place(path)}: minutes must be a whole number of at least 1, found {about.get('minutes')!r}"
+        )
     return about
 
 
@@ -204,12 +206,17 @@ def _cell(path: Path, raw, number: int, line: int | None) -> Cell:
     if raw.cell_type == "raw":
         fail("raw cells are not used in lessons; make it [markdown] or code")
     if "incorrectly_encoded_metadata" in options:
-        fail(f"cannot read the cell header {options['incorrectly_encoded_metadata']!r}; write key=\"value\" pairs")
+        fail(f'cannot read the cell header {options["incorrectly_encoded_metadata"]!r}; write key="value" pairs')
     for key in options:
         if key not in KEYS:
             near = get_close_matches(key, KEYS, 1)
-            fail(f"unknown key {key!r} in the cell header" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(KEYS)}"))
+            fail(
+                f"unknown key {key!r} in the cell header"
+                + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(KEYS)}")
+            )
     named = [kind for kind in KINDS if kind in options]
+    if named == ["setup", "given"]:
+        named = ["setup"]
     if len(named) > 1:
         fail(f"a cell has one kind, found {' and '.join(named)}")
     if not named:
@@ -225,8 +232,11 @@ def _kind_cell(draft: Cell, kind: str, fail) -> Cell:
     surplus = [key for key in options if key not in KINDS[kind]]
     if surplus:
         fail(f"{', '.join(surplus)} does not belong on a {kind} cell")
-    if draft.markdown != (kind in TEXT_KINDS) and kind != "hint":
-        fail(f"a {kind} cell must be {'[markdown]' if kind in TEXT_KINDS else 'code'}")
+    text = draft.source
+    if kind in TEXT_KINDS and not draft.markdown:
+        text = _uncommented(text) or fail(f"a {kind} cell is text: mark it [markdown] or begin its lines with '# '")
+    elif draft.markdown and kind not in TEXT_KINDS:
+        fail(f"a {kind} cell must be code")
     if kind == "setup":
         slug = "setup" if slug is True else fail("write setup=true")
     if not isinstance(slug, str) or not _NAME.fullmatch(slug):
@@ -234,13 +244,18 @@ def _kind_cell(draft: Cell, kind: str, fail) -> Cell:
     points = options.get("points", 0)
     if isinstance(points, bool) or not isinstance(points, (int, float)) or not 0 <= points < 1000:
         fail(f"points must be a number from 0, found {points!r}")
-    return Cell(kind, slug, draft.source, draft.markdown, options, draft.number, draft.line)
+    return Cell(kind, slug, text, kind in TEXT_KINDS, options, draft.number, draft.line)
+
+
+def _uncommented(source: str) -> str:
+    """Return comment lines as text; empty if a line is neither a comment nor blank."""
+    lines = source.strip().split("\n")
+    if not all(line.startswith("#") or not line.strip() for line in lines):
+        return ""
+    return "\n".join(re.sub(r"^# ?", "", line).rstrip() for line in lines)
 
 
 def hint_tiers(cell: Cell) -> list[str]:
-    """Return the paragraphs of a hint cell (comment or Markdown), one tier each."""
-    lines = cell.source.strip().split("\n")
-    if not cell.markdown:
-        lines = [re.sub(r"^#+ ?", "", line) for line in lines]
-    paragraphs = re.split(r"\n\s*\n", "\n".join(line.rstrip() for line in lines))
+    """Return the paragraphs of a hint cell, one tier each."""
+    paragraphs = re.split(r"\n\s*\n", cell.source.strip())
     return [paragraph.strip() for paragraph in paragraphs if paragraph.strip()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 
 import nbformat
@@ -10,6 +9,7 @@ from nbformat import NotebookNode
 
 from autograder.authoring.launchers import Address, install_cell, with_badges
 from autograder.authoring.lesson import FIXTURES, Cell, Lesson
+from autograder.judge.plan import digest
 
 SCHEMA_VERSION = 3
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -49,11 +49,6 @@ class _Ids:
         self._used[name] += 1
         count = self._used[name]
         return name if count == 1 and name not in ("text", "demo") else f"{name}-{count}"
-
-
-def digest(source: str) -> str:
-    """Return the short fingerprint by which the judge knows an unchanged demonstration cell."""
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def _code(cell_id: str, source: str, about: dict, **metadata) -> NotebookNode:

@@ -17,7 +17,9 @@ _KEPT_NOTEBOOK_KEYS = ("autograder", "kernelspec", "language_info")
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook so that equal content gives equal bytes: sorted keys, no outputs, final newline."""
-    notebook.metadata = NotebookNode({key: notebook.metadata[key] for key in _KEPT_NOTEBOOK_KEYS if key in notebook.metadata})
+    notebook.metadata = NotebookNode(
+        {key: notebook.metadata[key] for key in _KEPT_NOTEBOOK_KEYS if key in notebook.metadata}
+    )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for cell in notebook.cells:
         if cell.cell_type == "code":

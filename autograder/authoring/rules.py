@@ -6,7 +6,7 @@ import ast
 from collections import Counter
 
 from autograder.authoring.lesson import FIXTURES, Cell, Exercise, Lesson
-from autograder.judge.source import strip_magics
+from autograder.judge.source import exported_names, strip_magics
 
 MIN_RIGHT = 3
 MIN_WRONG = 4
@@ -32,7 +32,7 @@ def _source(lesson: Lesson, cell: Cell) -> None:
         lesson.fail("the cell is empty", cell)
     for region, home in REGIONS.items():
         _region(lesson, cell, region, allowed=cell.kind == home or (region == "SOLUTION" and cell.kind == "reflect"))
-    if not cell.markdown and cell.kind != "hint":
+    if not cell.markdown:
         try:
             ast.parse(strip_magics(cell.source))
         except SyntaxError as error:
@@ -77,13 +77,21 @@ def _exercise(lesson: Lesson, exercise: Exercise) -> None:
         lesson.fail(f"exercise {exercise.slug!r} has no ### BEGIN SOLUTION ... ### END SOLUTION", cell)
     if not exercise.exports:
         lesson.fail(f"exercise {exercise.slug!r} defines no function, class or variable for its check to use", cell)
+    taken = {name for given in lesson.of_kind("given", "setup") for name in exported_names(given.source)}
+    for name in exercise.exports:
+        if name in taken:
+            lesson.fail(
+                f"exercise {exercise.slug!r} redefines {name!r}, which a given cell defines for the checks", cell
+            )
     if not exercise.checks:
         lesson.fail(f"exercise {exercise.slug!r} has no check", cell)
     if exercise.points <= 0:
         lesson.fail(f"the checks of {exercise.slug!r} are worth no points", exercise.checks[0])
     if len(exercise.tiers) != HINT_TIERS:
         found = f"found {len(exercise.tiers)}" if exercise.hint else "there is no hint cell"
-        lesson.fail(f"exercise {exercise.slug!r} needs {HINT_TIERS} hint tiers (paragraphs), {found}", exercise.hint or cell)
+        lesson.fail(
+            f"exercise {exercise.slug!r} needs {HINT_TIERS} hint tiers (paragraphs), {found}", exercise.hint or cell
+        )
     _fixtures(lesson, exercise)
 
 
@@ -91,13 +99,15 @@ def _fixtures(lesson: Lesson, exercise: Exercise) -> None:
     for kind, least in (("right", MIN_RIGHT), ("wrong", MIN_WRONG)):
         cells = getattr(exercise, kind)
         if len(cells) < least:
-            lesson.fail(f"exercise {exercise.slug!r} needs at least {least} {kind} fixtures, found {len(cells)}", exercise.cell)
+            lesson.fail(
+                f"exercise {exercise.slug!r} needs at least {least} {kind} fixtures, found {len(cells)}", exercise.cell
+            )
     fixtures = (*exercise.right, *exercise.wrong)
     names = Counter(cell.name for cell in fixtures)
     for cell in fixtures:
         if not isinstance(cell.name, str) or not cell.name:
-            lesson.fail(f"the {cell.kind} fixture of {exercise.slug!r} has no name=\"...\"", cell)
+            lesson.fail(f'the {cell.kind} fixture of {exercise.slug!r} has no name="..."', cell)
         if names[cell.name] > 1:
             lesson.fail(f"two fixtures of {exercise.slug!r} are called {cell.name!r}", cell)
         if cell.kind == "wrong" and not (isinstance(cell.options.get("expects"), str) and cell.options["expects"]):
-            lesson.fail(f"the wrong fixture {cell.name!r} does not say which message it expects=\"...\"", cell)
+            lesson.fail(f'the wrong fixture {cell.name!r} does not say which message it expects="..."', cell)

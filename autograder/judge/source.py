@@ -95,6 +95,8 @@ def _is_definition(node: ast.stmt) -> bool:
 
 def _is_constant(node: ast.expr) -> bool:
     return all(
-        isinstance(leaf, (ast.Constant, ast.Tuple, ast.List, ast.UnaryOp, ast.BinOp, ast.operator, ast.unaryop, ast.Load))
+        isinstance(
+            leaf, (ast.Constant, ast.Tuple, ast.List, ast.UnaryOp, ast.BinOp, ast.operator, ast.unaryop, ast.Load)
+        )
         for leaf in ast.walk(node)
     )

@@ -1,0 +1,209 @@
+"""Judges a plan in a fresh process that may hang, die or be killed, and still returns a verdict for every check.
+
+The child says over a private pipe what it is about to do. If it falls silent for longer than the limit, or ends,
+the part that it was busy with is blamed, and a new child goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autograder.judge.plan import Check, Plan
+from autograder.judge.verdict import Verdict
+
+_HOME = Path(__file__).resolve().parents[2]
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from autograder.judge.worker import main; main()"
+_START_UP_SECONDS = 120.0
+"""Patience for imports and for the instructor's own cells."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: for one cell or check, and for the whole plan."""
+
+    each: float = 120.0
+    total: float = 900.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass
+class _Progress:
+    """What is known of the plan so far; it survives the children."""
+
+    trial: int = 0
+    verdicts: list[dict[str, Verdict]] = field(default_factory=list)
+    skip: dict[int, str] = field(default_factory=dict)
+    broken: str = ""
+
+
+def judge(
+    plan: Plan,
+    folder: Path | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    on_trial: Callable[[int, dict[str, Verdict]], None] = lambda number, verdicts: None,
+) -> list[dict[str, Verdict]]:
+    """Judge every trial of a plan.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where the learner's files lie: the working directory of their cells, and the last place imports look.
+    on_trial : callable
+        Called with a trial's number and verdicts as soon as they are complete.
+
+    Returns
+    -------
+    One dict per trial, from ``grade_id`` to ``Verdict``. A check that could not be judged scores 0 with the reason.
+    """
+    progress = _Progress(verdicts=[{} for _ in plan.trials])
+    deadline = time.monotonic() + limits.total
+    while progress.trial < len(plan.trials) and not progress.broken:
+        _Child(plan, folder, limits, deadline, progress, on_trial).run()
+    if progress.broken:
+        for number in range(progress.trial, len(plan.trials)):
+            _fill(plan, progress, number, f"the grader could not judge this: {progress.broken}")
+            on_trial(number, progress.verdicts[number])
+    return progress.verdicts
+
+
+def _fill(plan: Plan, progress: _Progress, number: int, reason: str, only: str | None = None) -> None:
+    for check in plan.checks_of(plan.trials[number]):
+        if only in (None, check.grade_id) and check.grade_id not in progress.verdicts[number]:
+            progress.verdicts[number][check.grade_id] = _zero(check, reason)
+
+
+def _zero(check: Check, reason: str) -> Verdict:
+    return Verdict(check.grade_id, check.exercise, check.points, 0.0, reason)
+
+
+class _Child:
+    """One process, from its start to its end, however it ends."""
+
+    def __init__(self, plan, folder, limits, deadline, progress, on_trial) -> None:
+        self._plan, self._folder, self._limits = plan, folder, limits
+        self._deadline, self._progress, self._on_trial = deadline, progress, on_trial
+        self._nonce = secrets.token_hex(16)
+        self._stage: tuple[str, object] = ("start", "")
+        self._ended = False
+
+    def run(self) -> None:
+        reader, writer = os.pipe()
+        process = self._start(writer)
+        os.close(writer)
+        try:
+            why = self._listen(reader, process)
+        finally:
+            os.close(reader)
+            _kill(process)
+        if not self._ended:
+            self._blame(why or _how_it_ended(process.returncode))
+
+    def _start(self, writer: int) -> subprocess.Popen:
+        request = {
+            "nonce": self._nonce,
+            "pipe": writer,
+            "folder": str(self._folder) if self._folder else "",
+            "plan": self._plan.to_json(),
+            "first": self._progress.trial,
+            "done": list(self._progress.verdicts[self._progress.trial]),
+            "skip": self._progress.skip,
+        }
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _START, str(_HOME)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(writer,),
+            start_new_session=True,
+            env=environment,
+        )
+        try:
+            process.stdin.write(json.dumps(request).encode())
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        return process
+
+    def _listen(self, reader: int, process: subprocess.Popen) -> str:
+        """Read events until the child ends or is silent too long; return why it was given up, if it was."""
+        buffer = b""
+        while True:
+            left = self._deadline - time.monotonic()
+            patience = _START_UP_SECONDS if self._stage[0] in ("start", "given") else self._limits.each
+            ready, _, _ = select.select([reader], [], [], max(0.0, min(patience, left)))
+            if not ready:
+                seconds = self._limits.total if left < patience else patience
+                return f"took too long: stopped after {seconds:g} s"
+            data = os.read(reader, 1 << 16)
+            if not data:
+                process.wait()
+                return ""
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                self._hear(line)
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(event, dict) or event.get("nonce") != self._nonce:
+            return
+        kind = event["event"]
+        if kind == "stage":
+            self._stage = (event["kind"], event["which"])
+        elif kind == "verdict":
+            verdict = Verdict(**{**event["verdict"], "notes": tuple(event["verdict"]["notes"])})
+            self._progress.verdicts[event["trial"]][verdict.grade_id] = verdict
+        elif kind == "trial":
+            self._next_trial(event["trial"])
+        elif kind == "broken":
+            self._progress.broken = event["reason"]
+        elif kind == "end":
+            self._ended = True
+
+    def _next_trial(self, number: int) -> None:
+        self._on_trial(number, self._progress.verdicts[number])
+        self._progress.trial, self._progress.skip = number + 1, {}
+
+    def _blame(self, why: str) -> None:
+        """Charge what the child was busy with, and set up the rest for the next child."""
+        kind, which = self._stage
+        progress, plan = self._progress, self._plan
+        if kind == "answer" and time.monotonic() < self._deadline:
+            progress.skip[which] = why
+        elif kind == "check" and time.monotonic() < self._deadline:
+            _fill(plan, progress, progress.trial, why, only=which)
+        elif kind in ("answer", "check"):
+            _fill(plan, progress, progress.trial, why)
+            self._next_trial(progress.trial)
+        else:
+            progress.broken = f"{why} before any of your cells ran"
+
+
+def _kill(process: subprocess.Popen) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    process.wait()
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        return f"your code ended the grading process ({signal.Signals(-code).name})"
+    return f"your code ended the grading process (exit status {code})"

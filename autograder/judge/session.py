@@ -1,0 +1,221 @@
+"""Judges trials in this process: the instructor's cells in one namespace, the learner's in another.
+
+``T`` holds the instructor's cells and is where checks run. ``S`` starts from a copy of them and is where the
+learner's cells run. Before a check only the names that the exercises export go from S to T, so a given helper that
+the learner redefined, or a check that the learner replaced, never meets the check.
+What remains possible inside one Python process (walking frames or the garbage collector's objects, threads) is
+listed in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from autograder.errors import AutograderError
+from autograder.judge import canary
+from autograder.judge.helpers import Helpers
+from autograder.judge.plan import Answer, Check, Given, Plan, Trial
+from autograder.judge.seal import Seal
+from autograder.judge.torch_state import Switches
+from autograder.judge.verdict import Verdict, explain, score_of, tampered
+from autograder.judge.watched import VERIFY, watched_body
+
+
+class LessonBroken(AutograderError):
+    """The instructor's own cells do not run."""
+
+
+@dataclass
+class _Loaded:
+    """One trial's learner code after it ran."""
+
+    namespace: dict
+    errors: dict[str, str] = field(default_factory=dict)
+    replaced_by_answer: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+
+
+class Session:
+    """Runs a plan's trials one after the other, undoing in between what they changed.
+
+    Parameters
+    ----------
+    stage : callable
+        Told ``("given", "")``, ``("answer", index)`` or ``("check", grade_id)`` before each starts, so that whoever
+        watches this process knows what hung or killed it.
+    """
+
+    def __init__(self, plan: Plan, stage: Callable[[str, object], None] = lambda kind, which: None) -> None:
+        self._plan = plan
+        self._stage = stage
+        self._setup: dict | None = None
+        self._seal: Seal | None = None
+        self._switches: Switches | None = None
+
+    def run(self, trial: Trial, done: frozenset[str] = frozenset(), skip: dict[int, str] | None = None):
+        """Yield a ``Verdict`` per check of the trial.
+
+        ``done`` are checks to leave out; ``skip`` maps the index of an answer not to run to the reason.
+        Raises ``LessonBroken`` if an instructor's cell fails.
+        """
+        self._stage("given", "")
+        trusted = self._given_namespace()
+        for given in self._plan.given:
+            if not given.setup:
+                self._run_given(given, trusted)
+        self._arm(trusted)
+        loaded = self._load(trial, trusted, skip or {})
+        for check in self._plan.checks_of(trial):
+            if check.grade_id not in done:
+                self._stage("check", check.grade_id)
+                yield self._judge(check, trusted, loaded)
+        self._calm()
+
+    def _given_namespace(self) -> dict:
+        if self._setup is None:
+            self._setup = {"__name__": "__main__", "display": _display}
+            for given in self._plan.given:
+                if given.setup:
+                    self._run_given(given, self._setup)
+        return dict(self._setup)
+
+    def _run_given(self, given: Given, namespace: dict) -> None:
+        try:
+            _execute(given.source, f"<{given.name}>", namespace)
+        except BaseException as error:
+            raise LessonBroken(
+                f"the lesson's own cell {given.name!r} fails: {type(error).__name__}: {error}"
+            ) from error
+
+    def _arm(self, trusted: dict) -> None:
+        """Take the seal once everything trusted is loaded and none of the learner's code has run."""
+        if self._seal is None:
+            import torch
+
+            self._device = trusted.get("device")
+            module = torch.get_device_module(self._device) if isinstance(self._device, torch.device) else None
+            self._seal = Seal(extra=[module] if module else [])
+            self._switches = Switches()
+
+    def _calm(self) -> None:
+        self._seal.restore()
+        self._switches.restore()
+
+    def _load(self, trial: Trial, trusted: dict, skip: dict[int, str]) -> _Loaded:
+        loaded = _Loaded(self._copy_for_learner(trusted))
+        helpers = Helpers(trusted)
+        for index, answer in enumerate(trial.answers):
+            if index in skip:
+                loaded.errors[answer.exercise or ""] = skip[index]
+                continue
+            self._stage("answer", index)
+            self._run_answer(answer, loaded)
+            replaced = self._seal.broken() + helpers.broken()
+            self._seal.restore()
+            helpers.restore()
+            if replaced and answer.exercise:
+                loaded.replaced_by_answer.setdefault(answer.exercise, []).extend(replaced)
+            elif replaced:
+                loaded.notes.append(str(tampered(replaced, f"in {answer.label}; it was put back")))
+        return loaded
+
+    def _copy_for_learner(self, trusted: dict) -> dict:
+        """Run the given cells again for the learner, but share the classes, so that ``isinstance`` still holds."""
+        namespace = dict(self._setup)
+        for given in self._plan.given:
+            if not given.setup:
+                self._run_given(given, namespace)
+                for name, value in list(namespace.items()):
+                    if isinstance(value, type) and isinstance(trusted.get(name), type):
+                        namespace[name] = trusted[name]
+        return namespace
+
+    def _run_answer(self, answer: Answer, loaded: _Loaded) -> None:
+        filename = f"<{answer.label}>"
+        loaded.files.add(filename)
+        try:
+            _execute(answer.source, filename, loaded.namespace)
+        except BaseException as error:  # noqa: BLE001 - whatever the learner raises is a result
+            if answer.exercise:
+                loaded.errors[answer.exercise] = explain(error, frozenset(loaded.files))
+
+    def _judge(self, check: Check, trusted: dict, loaded: _Loaded) -> Verdict:
+        notes = tuple(loaded.notes)
+
+        def verdict(score: float, reason: str = "") -> Verdict:
+            return Verdict(check.grade_id, check.exercise, check.points, score, reason, notes)
+
+        self._calm()
+        if check.exercise in loaded.replaced_by_answer:
+            where = f"in your answer to {check.exercise}"
+            return verdict(0.0, str(tampered(loaded.replaced_by_answer[check.exercise], where)))
+        missing = [name for name in check.exports if name not in loaded.namespace]
+        if missing:
+            return verdict(0.0, _not_defined(missing, loaded.errors.get(check.exercise)))
+        try:
+            value = self._run_check(check, trusted, loaded)
+        except BaseException as error:  # noqa: BLE001 - as above
+            return verdict(0.0, explain(error, frozenset(loaded.files)))
+        score = score_of(value, check.points)
+        return verdict(score, "" if score >= check.points else f"{score:g} of {check.points:g} points")
+
+    def _run_check(self, check: Check, trusted: dict, loaded: _Loaded):
+        """Run the instructor's source in T, with the exported names in place while it runs."""
+        before = dict(trusted)
+        exports = {name for other in self._plan.checks for name in other.exports}
+        trusted.update({name: loaded.namespace[name] for name in exports if name in loaded.namespace})
+        free = _assigned_in(check.source) | exports
+        helpers = Helpers({name: value for name, value in before.items() if name not in free}, trusted)
+
+        def verify() -> None:
+            replaced = self._seal.broken() + helpers.broken()
+            if replaced:
+                raise tampered(replaced, "while your answer ran")
+
+        trusted[VERIFY] = verify
+        try:
+            self._sing()
+            value = None
+            for code, is_last in watched_body(check.source, f"<{check.grade_id}>"):
+                value = eval(code, trusted) if is_last else exec(code, trusted)  # noqa: S102
+                verify()
+            self._sing()
+            return value
+        finally:
+            helpers.restore()
+            trusted.clear()
+            trusted.update(before)
+
+    def _sing(self) -> None:
+        if "autograder.session" in sys.modules and self._device is not None:
+            canary.sing(self._device)
+            canary.audit()
+
+
+def _not_defined(names: list[str], stopped_by: str | None) -> str:
+    listed = ", ".join(f"`{name}`" for name in names)
+    why = f"your cell stopped: {stopped_by}" if stopped_by else "keep the names that the exercise gives"
+    return f"not defined: the check needs {listed}; {why}"
+
+
+def _assigned_in(source: str) -> set[str]:
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    aliases = [alias for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names]
+    imports = {alias.asname or alias.name.split(".")[0] for alias in aliases}
+    return names | imports | {node.name for node in nodes if isinstance(node, definitions)}
+
+
+def _execute(source: str, filename: str, namespace: dict) -> None:
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    exec(compile(source, filename, "exec", dont_inherit=True), namespace)  # noqa: S102
+
+
+def _display(*_objects, **_options) -> None:
+    """Stand in for IPython's ``display``: there is nobody to look."""

@@ -1,0 +1,85 @@
+"""What the judge found out about one check, and how an exception becomes a sentence."""
+
+from __future__ import annotations
+
+import linecache
+import math
+from dataclasses import dataclass
+from types import TracebackType
+
+from autograder.errors import CheckFailed, Tampered
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The score of one check. ``reason`` is empty where nothing is wrong; ``notes`` are remarks that cost nothing."""
+
+    grade_id: str
+    exercise: str
+    points: float
+    score: float
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.score >= self.points and not self.reason
+
+    @property
+    def message(self) -> str:
+        """Reason and notes as one text."""
+        return "\n".join(part for part in (self.reason, *self.notes) if part)
+
+
+def score_of(value, points: float) -> float:
+    """Turn the value of a check's last expression into a score.
+
+    A plain ``int`` or ``float`` is clipped to 0..points (not-a-number counts 0); anything else is full points.
+    """
+    if type(value) not in (int, float):
+        return points
+    if math.isnan(value):
+        return 0.0
+    return float(min(max(value, 0.0), points))
+
+
+def explain(error: BaseException, learners_files: frozenset[str]) -> str:
+    """Put an exception into words: its message, and the learner's line it came from if it came from one."""
+    text = _text(error)
+    if isinstance(error, CheckFailed):
+        return text
+    line = _last_line(error.__traceback__, learners_files)
+    if isinstance(error, NotImplementedError):
+        text = "not implemented: " + (str(error) or "the exercise still raises NotImplementedError")
+    return f"{text} ({line})" if line else text
+
+
+def tampered(names: list[str], where: str) -> Tampered:
+    """Return the error that says what was replaced and where."""
+    listed = ", ".join(f"`{name}`" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return Tampered(
+        "tampered",
+        actual=f"{listed} {'was' if len(names) == 1 else 'were'} replaced {where}",
+        next_step="The check uses the original: take the replacement out",
+    )
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, CheckFailed):
+        return str(error)
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a learner's exception may raise in __str__
+        said = "(its message cannot be shown)"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _last_line(traceback: TracebackType | None, learners_files: frozenset[str]) -> str:
+    found = ""
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if filename in learners_files:
+            source = linecache.getline(filename, traceback.tb_lineno).strip()
+            found = f"{filename.strip('<>')}, line {traceback.tb_lineno}" + (f": `{source}`" if source else "")
+        traceback = traceback.tb_next
+    return found

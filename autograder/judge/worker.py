@@ -1,0 +1,65 @@
+"""The judge's own process: reads a plan, writes verdicts to a pipe that only its parent reads.
+
+Started as ``python -I -c`` by ``process.py``; a submission's folder is not importable before the seal is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from autograder.errors import AutograderError
+from autograder.judge.plan import Plan
+from autograder.judge.session import LessonBroken, Session
+
+
+def main() -> None:
+    """Run one request: ``{"nonce", "pipe", "folder", "plan", "first", "done", "skip"}`` from standard input."""
+    request = json.loads(sys.stdin.read())
+    os.set_inheritable(request["pipe"], False)
+    _silence()
+    report = _Reporter(request["pipe"], request["nonce"])
+    try:
+        _judge(request, report)
+    except (LessonBroken, AutograderError) as error:
+        report("broken", reason=str(error))
+    report("end")
+
+
+def _judge(request: dict, report) -> None:
+    plan = Plan.from_json(request["plan"])
+    first, folder = request["first"], request["folder"]
+    position = {"trial": first}
+    session = Session(plan, lambda kind, which: report("stage", trial=position["trial"], kind=kind, which=which))
+    if folder:
+        os.chdir(folder)
+        sys.path.append(folder)
+    for number, trial in enumerate(plan.trials[first:], start=first):
+        position["trial"] = number
+        resumed = number == first
+        done = frozenset(request["done"]) if resumed else frozenset()
+        skip = {int(index): why for index, why in request["skip"].items()} if resumed else {}
+        for verdict in session.run(trial, done, skip):
+            report("verdict", trial=number, verdict=vars(verdict))
+        report("trial", trial=number)
+
+
+class _Reporter:
+    """Writes one JSON line per event, marked with the nonce."""
+
+    def __init__(self, pipe: int, nonce: str) -> None:
+        self._pipe, self._nonce = pipe, nonce
+
+    def __call__(self, event: str, **about) -> None:
+        line = json.dumps({"nonce": self._nonce, "event": event, **about}, default=str) + "\n"
+        data = line.encode()
+        while data:
+            data = data[os.write(self._pipe, data) :]
+
+
+def _silence() -> None:
+    """Send what learners print nowhere; an answer that prints for ever fills no disk."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
