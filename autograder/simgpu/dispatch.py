@@ -117,19 +117,15 @@ def _count_index_traffic(plan, args):
 
 
 def _number_as_tensor(number, pairs):
-    """PyTorch hands wrapped numbers to Python kernels as plain numbers; only some schemas take them back. The result
-    type must be what promotion with a 0-dim tensor would give."""
-    dtype = torch.float64 if isinstance(number, float) else None
-    scalar = torch.tensor(number, dtype=dtype, device=CPU)
-    if not pairs:
-        return scalar
-    other = pairs[0][1].dtype
-    if _same_category(other, scalar.dtype):
-        return scalar.to(other)
+    """A plain number stands for PyTorch's "wrapped number": alone it has the default type of its kind, and beside a
+    tensor of the same or a higher kind it takes that tensor's type."""
+    scalar = torch.tensor(number, device=CPU)
+    if pairs and _takes_kind(pairs[0][1].dtype, scalar.dtype):
+        return torch.tensor(number, dtype=pairs[0][1].dtype, device=CPU)
     return scalar
 
 
-def _same_category(dtype, number_dtype) -> bool:
+def _takes_kind(dtype, number_dtype) -> bool:
     if dtype.is_complex:
         return number_dtype != torch.bool
     if dtype.is_floating_point:

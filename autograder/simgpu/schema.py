@@ -37,6 +37,8 @@ _MIXED = {
     "aten::tensor_split.tensor_indices_or_sections",
     "aten::repeat_interleave.Tensor",
 }
+# torch::should_allow_numbers_as_tensors: these take a plain number back where their schema says Tensor.
+_TAKING_NUMBERS = {"add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "floor_divide"}
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 _RESIZING = {"aten::resize_as_", "aten::resize_", "aten::set_"}
 
@@ -65,11 +67,18 @@ class Plan:
         self.takes_generator = any(a.name == "generator" for a in schema.arguments)
         self.random = torch.Tag.nondeterministic_seeded in op.tags
         self.pointwise = torch.Tag.pointwise in op.tags
-        self.number_positions = [
-            position
-            for position, a in enumerate(schema.arguments)
-            if str(a.type) in ("Tensor", "Optional[Tensor]") and not a.kwarg_only
-        ]
+        self.number_positions = _number_positions(self.short, schema.arguments)
+
+
+def _number_positions(short, arguments) -> list[int]:
+    """Where a plain number must be made a tensor before the operator is called again."""
+    if short.rstrip("_") in _TAKING_NUMBERS:
+        return []
+    return [
+        position
+        for position, argument in enumerate(arguments)
+        if str(argument.type) in ("Tensor", "Optional[Tensor]") and not argument.kwarg_only
+    ]
 
 
 def _is_written(argument) -> bool:

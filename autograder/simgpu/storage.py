@@ -123,7 +123,9 @@ def resize_storage(storage: torch.UntypedStorage, nbytes: int) -> None:
     kept = min(nbytes, old_host.nbytes())
     if kept:
         as_bytes(host)[:kept].copy_(as_bytes(old_host)[:kept])
-    _exchange(storage, new_storage(host))
+    fresh = new_storage(host)
+    _exchange(storage, new_storage(torch.UntypedStorage(0)))  # torch swaps only with an empty storage
+    _exchange(storage, fresh)
 
 
 def _exchange(first, second):

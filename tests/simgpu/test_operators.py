@@ -1,0 +1,113 @@
+"""Does every operator that PyTorch tests itself with give the same results and gradients as on the CPU?
+
+The entries are torch.testing's op_db. ``operators.json`` lists the few that cannot pass, with the reason for each.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.simgpu.comparing import assert_same, assert_same_gradients, scalar, tensors, to_device, trainable
+
+pytest.importorskip("expecttest")
+pytest.importorskip("hypothesis")
+
+KNOWN = json.loads(Path(__file__).with_name("operators.json").read_text())
+SHARDS = 12
+MOST_SAMPLES = {torch.float32: 12, torch.complex64: 2, torch.bfloat16: 2, torch.int64: 2}
+UNINITIALISED = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
+
+
+TOLERANCE = {torch.bfloat16: {"rtol": 0.05, "atol": 0.02}}  # one rounding more or less
+
+
+def entries():
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    return op_db
+
+
+def key(entry):
+    return f"{entry.name}.{entry.variant_test_name}" if entry.variant_test_name else entry.name
+
+
+def samples(entry, dtype, differentiable):
+    torch.manual_seed(1234)
+    for count, sample in enumerate(entry.sample_inputs("cpu", dtype, requires_grad=differentiable)):
+        if count == MOST_SAMPLES[dtype]:
+            return
+        yield sample
+
+
+def on_device(entry, sample):
+    """The sample's input, positional and named arguments, moved."""
+    if entry.name == "tensor_split":  # the positions to split at stay on the CPU, on CUDA too
+        return to_device(sample.input), sample.args, sample.kwargs
+    return to_device((sample.input, sample.args, sample.kwargs))
+
+
+def call(entry, inputs):
+    torch.manual_seed(7)
+    first, args, kwargs = inputs
+    return entry(first, *args, **kwargs)
+
+
+def check_sample(entry, sample, dtype, differentiable):
+    """Forward and backward on both."""
+    inputs = (sample.input, sample.args, sample.kwargs)
+    device_inputs = on_device(entry, sample)
+    options = {"values": entry.name not in UNINITIALISED, **TOLERANCE.get(dtype, {})}
+    expected, actual = call(entry, inputs), call(entry, device_inputs)
+    assert_same(expected, actual, "results", **options)
+    if not differentiable:
+        return
+    expected = trainable(sample.output_process_fn_grad(expected))
+    actual = trainable(sample.output_process_fn_grad(actual))
+    if expected:
+        assert_same_gradients(
+            torch.autograd.grad(scalar(expected), trainable(inputs), allow_unused=True),
+            torch.autograd.grad(scalar(actual), trainable(device_inputs), allow_unused=True),
+            **options,
+        )
+
+
+def problem_with(entry, dtype):
+    """What goes wrong with an entry, or None."""
+    differentiable = entry.supports_autograd and dtype in entry.supported_backward_dtypes("cpu")
+    try:
+        for sample in samples(entry, dtype, differentiable):
+            check_sample(entry, sample, dtype, differentiable)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this entry's result
+        return f"{type(error).__name__}: {str(error)[:300]}"
+    return None
+
+
+@pytest.mark.parametrize("dtype", MOST_SAMPLES, ids=lambda dtype: str(dtype)[6:])
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_operators_agree_with_the_cpu(shard, dtype, cpu_randomness):
+    """GIVEN every twelfth entry WHEN run forward and backward THEN only the known ones differ."""
+    known = KNOWN["known_failures"]
+    problems = {}
+    for entry in entries()[shard::SHARDS]:
+        if dtype in entry.supported_dtypes("cpu"):
+            problem = problem_with(entry, dtype)
+            if problem and key(entry) not in known:
+                problems[key(entry)] = problem
+    assert not problems, "\n".join(f"{name}: {problem}" for name, problem in problems.items())
+
+
+def test_at_least_the_recorded_number_of_entries_pass():
+    """Is the list of exceptions still as short as it was recorded?"""
+    eligible = [key(entry) for entry in entries() if torch.float32 in entry.supported_dtypes("cpu")]
+    passing = [name for name in eligible if name not in KNOWN["known_failures"]]
+    assert len(passing) >= KNOWN["recorded_passes"]
+
+
+def test_known_failures_still_fail(cpu_randomness):
+    """Is each exception still needed? One that passes must leave the list."""
+    by_key = {key(entry): entry for entry in entries()}
+    assert set(KNOWN["known_failures"]) <= set(by_key)
+    passing = [name for name in KNOWN["known_failures"] if problem_with(by_key[name], torch.float32) is None]
+    assert not passing
