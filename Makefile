@@ -36,11 +36,11 @@ grade-demo: environment  ## grade a small made-up class with nbgrader and show t
 	@$(COURSE) grade-demo
 
 bench: environment  ## run the benchmarks, ratios side by side
-	@.venv/bin/python -m benchmarks
+	@for file in benchmarks/*.py; do echo "== $$file"; .venv/bin/python $$file || exit 1; done
 
 publish: environment  ## write launch badges and links (REPO=owner/name; default: the git remote)
 	@$(COURSE) publish $(REPO)
 
 clean:  ## remove what the commands made: caches, screenshots, .venv (never my_work/)
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis screenshots *.egg-info
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./my_work -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -25,7 +25,7 @@ def learn(context: typer.Context) -> None:
 
 
 @app.command()
-def fetch(lesson: str) -> None:
+def fetch(lesson: Annotated[str, typer.Argument(help="its name or number")] = "") -> None:
     """Put the course's newest notebook of a lesson beside yours, as NAME.new.ipynb."""
     from autograder.launch import course, workspace
 
@@ -62,7 +62,7 @@ def grade_demo() -> None:
 
 @app.command()
 def publish(
-    repository: Annotated[Optional[str], typer.Argument(help="OWNER/REPO on GitHub; default: the git remote")] = None,
+    repository: Annotated[str | None, typer.Argument(help="OWNER/REPO on GitHub; default: the git remote")] = None,
     branch: Annotated[str, typer.Option(help="the branch that launched notebooks are read from")] = "main",
     remove: Annotated[bool, typer.Option("--remove", help="take every launch link away")] = False,
 ) -> None:
