@@ -103,8 +103,9 @@ class LedgerMeter:
 
     def survivors(self) -> list[Survivor]:
         """List the storages tagged by this recording that are alive now, oldest first."""
-        mine = (record for record in self._ledger.live() if self._is_mine(record.tag))
-        return sorted((_survivor(record) for record in mine), key=lambda survivor: survivor.step)
+        words = _Words()
+        mine = [record for record in self._ledger.live() if self._is_mine(record.tag)]
+        return [_survivor(record, words) for record in sorted(mine, key=lambda record: record.tag.step)]
 
     def _is_mine(self, tag) -> bool:
         return isinstance(tag, Tag) and tag.recording == self._recording
@@ -121,10 +122,24 @@ class LedgerMeter:
         raise NotImplementedError
 
 
-def _survivor(record) -> Survivor:
+class _Words:
+    """Sites by place, each put into words once: a cell's number can take a search through the history."""
+
+    def __init__(self) -> None:
+        self._known: dict = {}
+
+    def site(self, place: Place | None) -> Site | None:
+        """Return the site of a noted line."""
+        key = (id(place.code), place.line) if place is not None else None
+        if key not in self._known:
+            self._known[key] = site_of(place)
+        return self._known[key]
+
+
+def _survivor(record, words: _Words) -> Survivor:
     block = record.block
     size = block.size if block is not None else record.nbytes
-    return Survivor(record.nbytes, size, record.tag.step, site_of(record.tag.place), record.data_ptr)
+    return Survivor(record.nbytes, size, record.tag.step, words.site(record.tag.place), record.data_ptr)
 
 
 def frames_of(place: Place | None) -> list[dict]:
