@@ -12,8 +12,16 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """Unlink this package's frames from a traceback; a traceback of nothing else is returned as it is."""
-    theirs = [link for link in _links(traceback) if not link.tb_frame.f_code.co_filename.startswith(_OURS)]
+    """Unlink this package's frames, and what they called in turn, from a traceback.
+
+    A frame of ours that led back to the learner's code (a recorded step, a hook) goes alone; the last one goes with
+    everything below it. A traceback of nothing else is returned as it is.
+    """
+    links = list(_links(traceback))
+    files = [link.tb_frame.f_code.co_filename for link in links]
+    deepest = max((index for index, file in enumerate(files) if is_learners_file(file)), default=-1)
+    end = next((index for index in range(deepest + 1, len(links)) if files[index].startswith(_OURS)), len(links))
+    theirs = [link for link, file in zip(links[:end], files[:end], strict=True) if not file.startswith(_OURS)]
     if not theirs:
         return traceback
     for link, following in zip(theirs, [*theirs[1:], None], strict=True):

@@ -26,7 +26,7 @@ _SIZE_DEPENDS_ON_VALUES = {
     if (packet := getattr(_aten, name, None)) is not None
 }
 """Operators whose result size, or whose Python result, is only known on the host once the device is done."""
-_OPTIMIZERS = os.path.dirname(torch.optim.__file__) + os.sep
+_ON_THE_HOST = (os.path.dirname(torch.optim.__file__) + os.sep, torch._tensor_str.__file__)
 _READS = ("tolist", "numpy", "__repr__")
 
 
@@ -75,14 +75,12 @@ class Transfers:
             self.syncs += 1
 
     def _number_read(self, tensor: torch.Tensor) -> None:
-        if tensor.device.type == self._type and not (self._type == "cpu" and _asked_by_an_optimizer()):
+        if tensor.device.type == self._type and not (self._type == "cpu" and _read_for_torchs_own_use()):
             self.syncs += 1
 
     def _read(self, tensor: torch.Tensor, *_arguments, **_options) -> None:
-        if tensor.device.type != self._type:
-            return
-        self.syncs += 1
-        if self._type != "cpu":
+        self._number_read(tensor)
+        if tensor.device.type == self._type != "cpu":
             self.d2h_count += 1
             self.d2h_bytes += tensor.numel() * tensor.element_size()
 
@@ -102,11 +100,11 @@ class Transfers:
         self.syncs += 1
 
 
-def _asked_by_an_optimizer() -> bool:
-    """Whether one of PyTorch's optimizers reads its own step count, which lives on the host also where a GPU is."""
+def _read_for_torchs_own_use() -> bool:
+    """Whether PyTorch reads what is on the host also where a GPU is: a step count, the copy that is being printed."""
     frame = sys._getframe(1)
     while frame is not None and not is_learners_file(frame.f_code.co_filename):
-        if frame.f_code.co_filename.startswith(_OPTIMIZERS):
+        if frame.f_code.co_filename.startswith(_ON_THE_HOST):
             return True
         frame = frame.f_back
     return False
