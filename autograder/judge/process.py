@@ -23,6 +23,9 @@ from autograder.judge.verdict import Verdict
 
 _HOME = Path(__file__).resolve().parents[2]
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from autograder.judge.worker import main; main()"
+NOT_JUDGED = "the grader could not judge this"
+"""Begins the reason where the fault is the lesson's or the grader's, not the answer's."""
+
 _START_UP_SECONDS = 120.0
 """Patience for imports and for the instructor's own cells."""
 
@@ -73,7 +76,7 @@ def judge(
         _Child(plan, folder, limits, deadline, progress, on_trial).run()
     if progress.broken:
         for number in range(progress.trial, len(plan.trials)):
-            _fill(plan, progress, number, f"the grader could not judge this: {progress.broken}")
+            _fill(plan, progress, number, f"{NOT_JUDGED}: {progress.broken}")
             on_trial(number, progress.verdicts[number])
     return progress.verdicts
 

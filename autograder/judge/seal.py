@@ -50,7 +50,7 @@ def load_trusted() -> list[ModuleType]:
     puts off until an optimizer or ``manual_seed`` needs it, rebinds functions of torch.
     """
     importlib.import_module("torch._dynamo")
-    importlib.import_module(PACKAGE)
+    package = importlib.import_module(PACKAGE)
     for part in LOADED_WHOLE:
         try:
             module = importlib.import_module(f"{PACKAGE}.{part}")
@@ -60,6 +60,9 @@ def load_trusted() -> list[ModuleType]:
             continue
         for found in pkgutil.iter_modules(getattr(module, "__path__", []), f"{module.__name__}."):
             importlib.import_module(found.name)
+    for name, (home, _) in package._HOME.items():
+        if home in sys.modules:
+            getattr(package, name)
     names = sorted(name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}."))
     return [sys.modules[name] for name in names]
 
@@ -206,10 +209,21 @@ def _functions(modules: Iterable[ModuleType]) -> list[FunctionType]:
     for module in modules:
         for owner in (module, *_classes(module)):
             for value in vars(owner).values():
-                for f in (value, *(getattr(value, part, None) for part in ("fget", "__func__", "__wrapped__"))):
-                    if isinstance(f, FunctionType) and f.__module__ == module.__name__:
-                        found[id(f)] = f
+                for function in _functions_in(value):
+                    if function.__module__ == module.__name__:
+                        found[id(function)] = function
     return list(found.values())
+
+
+def _functions_in(value) -> list[FunctionType]:
+    if isinstance(value, property):
+        return [f for f in (value.fget, value.fset) if isinstance(f, FunctionType)]
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if not isinstance(value, FunctionType):
+        return []
+    inner = vars(value).get("__wrapped__")
+    return [value, inner] if isinstance(inner, FunctionType) else [value]
 
 
 def _instances(modules: Iterable[ModuleType]) -> list[tuple[str, object]]:

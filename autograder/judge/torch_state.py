@@ -21,6 +21,7 @@ class Switches:
         self._threads = torch.get_num_threads()
         self._gc = gc.isenabled(), gc.get_threshold()
         self._recursion = sys.getrecursionlimit()
+        self._trace, self._profile = sys.gettrace(), sys.getprofile()
         self._callbacks = list(gc.callbacks)
         self._modes = {kind: _depth(kind) for kind in _MODE_STACKS}
 
@@ -34,8 +35,12 @@ class Switches:
         torch.manual_seed(0)
         random.seed(0)
         sys.setrecursionlimit(self._recursion)
-        sys.settrace(None)
-        sys.setprofile(None)
+        for get, put, before in (
+            (sys.gettrace, sys.settrace, self._trace),
+            (sys.getprofile, sys.setprofile, self._profile),
+        ):
+            if get() is not before:
+                put(before)
         for kind, depth in self._modes.items():
             _pop_to(kind, depth)
         enabled, threshold = self._gc

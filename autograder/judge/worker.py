@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 
-from autograder.errors import AutograderError
 from autograder.judge.plan import Plan
 from autograder.judge.session import LessonBroken, Session
 
@@ -22,8 +22,11 @@ def main() -> None:
     report = _Reporter(request["pipe"], request["nonce"])
     try:
         _judge(request, report)
-    except (LessonBroken, AutograderError) as error:
+    except LessonBroken as error:
         report("broken", reason=str(error))
+    except Exception as error:  # noqa: BLE001 - the parent must hear of it, and there is no stderr
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        report("broken", reason=f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})")
     report("end")
 
 

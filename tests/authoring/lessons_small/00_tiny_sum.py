@@ -11,6 +11,7 @@
 
 # %% setup=true
 import torch
+import autograder as ag
 
 # %% given="batches"
 def make_batches(n, seed=0):
