@@ -82,6 +82,13 @@ def test_are_blocks_cut_from_the_low_end_of_a_segment(allocator):
     assert allocator.malloc(5 * MiB).address not in range(addresses[0], addresses[0] + 20 * MiB)
 
 
+def test_a_rest_of_512_bytes_of_a_small_segment_is_split_off(allocator):
+    allocator.malloc(1 * MiB)
+    assert allocator.malloc(1 * MiB - 512).size == 1 * MiB - 512
+    assert allocator.malloc(1).size == 512
+    assert allocator.reserved == 2 * MiB
+
+
 def test_do_free_neighbours_merge(allocator):
     """GIVEN four blocks of 5 MiB in one segment, WHEN two neighbours are freed, THEN 10 MiB fit there."""
     blocks = [allocator.malloc(5 * MiB) for _ in range(4)]
@@ -154,7 +161,7 @@ def test_peaks_and_totals(allocator):
     assert stats["allocated_bytes.all.freed"] == 4 * MiB
     assert (stats["allocation.all.current"], stats["allocation.all.allocated"]) == (1, 2)
     allocator.reset_peak()
-    assert allocator.peak_allocated == 2 * MiB
+    assert allocator.peak_allocated == allocator.stats()["allocated_bytes.large_pool.peak"] == 2 * MiB
     allocator.reset_accumulated()
     assert allocator.stats()["allocated_bytes.all.allocated"] == 0
     assert allocator.stats()["allocated_bytes.all.freed"] == 0
@@ -214,6 +221,27 @@ class TestExpandableSegments:
         assert expandable.malloc(40 * MiB).address == low.address + 20 * MiB
         assert high.address == low.address + 60 * MiB
         expandable.check_invariants()
+
+    def test_room_to_grow_is_taken_last(self, expandable):
+        """GIVEN a hole of 30 MiB and 20 MiB free at the end, THEN 15 MiB go into the hole."""
+        hole = expandable.malloc(30 * MiB)
+        place = hole.address
+        expandable.malloc(10 * MiB)
+        expandable.free(expandable.malloc(20 * MiB))
+        expandable.free(hole)
+        assert expandable.malloc(15 * MiB).address == place
+
+    def test_pages_move_to_the_end_when_holes_are_too_small(self):
+        """GIVEN a full device with two holes of a page, WHEN two pages in a row are asked for, THEN
+        they are mapped behind the rest, where addresses for 1/8 more than the device are reserved."""
+        expandable = CachingAllocator(200 * MiB, settings=AllocatorSettings(expandable_segments=True))
+        blocks = [expandable.malloc(20 * MiB) for _ in range(10)]
+        start = blocks[0].address
+        expandable.free(blocks[0])
+        expandable.free(blocks[2])
+        assert expandable.malloc(40 * MiB).address == start + 200 * MiB
+        stats = expandable.stats()
+        assert (stats["num_device_alloc"], stats["num_device_free"]) == (11, 2)
 
     def test_an_unused_segment_disappears(self, expandable):
         expandable.free(expandable.malloc(100 * MiB))

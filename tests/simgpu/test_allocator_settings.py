@@ -118,6 +118,7 @@ def test_does_torch_read_the_same_text_the_same_way():
         ("roundup_power2_divisions:[4:2,>:8]", 33 * MiB, 36 * MiB),
         ("roundup_power2_divisions:[1:0,>:8]", 1 * MiB + 1, 1 * MiB + 512),
         ("roundup_power2_divisions:4", 100 * GiB + 1, 112 * GiB),
+        ("roundup_power2_divisions:[16384:2,>:4]", 33 * GiB, 40 * GiB),
     ],
 )
 def test_how_power_of_two_divisions_round(text, nbytes, size):
@@ -164,6 +165,15 @@ class TestMaxSplitSize:
         assert allocator.reserved == (30 + 50 + 10 + 66) * MiB
         assert allocator.stats()["num_alloc_retries"] == 0
 
+    def test_blocks_too_small_together_do_not_count(self):
+        """GIVEN 2 x 30 MiB cached in 100 MiB, WHEN 80 MiB are asked for, THEN those 60 MiB are not
+        enough by themselves, and the whole cache goes."""
+        allocator = allocator_with("max_split_size_mb:20", 100 * MiB)
+        for block in [allocator.malloc(30 * MiB) for _ in range(2)]:
+            allocator.free(block)
+        allocator.malloc(80 * MiB)
+        assert allocator.stats()["num_alloc_retries"] == 1
+
     def test_oversize_blocks_are_counted(self):
         allocator = allocator_with("max_split_size_mb:20")
         allocator.free(allocator.malloc(40 * MiB))
@@ -173,7 +183,12 @@ class TestMaxSplitSize:
         assert stats["oversize_segments.current"] == 2, "the 40 MiB, and the 20 MiB that 5 MiB were cut from"
         assert stats["max_split_size"] == 20 * MiB
         allocator.empty_cache()
-        assert allocator.stats()["oversize_segments.freed"] == 1
+        stats = allocator.stats()
+        assert (stats["oversize_segments.freed"], stats["oversize_segments.peak"]) == (1, 2)
+        allocator.reset_peak()
+        allocator.reset_accumulated()
+        stats = allocator.stats()
+        assert (stats["oversize_segments.freed"], stats["oversize_segments.peak"]) == (0, 1)
 
     def test_it_changes_only_while_nothing_is_reserved(self):
         allocator = allocator_with("max_split_size_mb:20")
@@ -232,6 +247,12 @@ def test_a_memory_fraction_limits_what_is_reserved():
     assert allocator.malloc(26 * MiB).size == 26 * MiB
     with pytest.raises(ValueError, match="between 0 and 1, found 2"):
         allocator.memory_fraction = 2
+
+
+def test_a_fraction_of_one_in_the_text_sets_no_limit():
+    with pytest.raises(OutOfMemory) as caught:
+        allocator_with("per_process_memory_fraction:1", 100 * MiB).malloc(101 * MiB)
+    assert "allowed" not in str(caught.value)
 
 
 def test_expandable_segments_can_be_switched_off_and_on():

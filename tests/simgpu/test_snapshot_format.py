@@ -93,7 +93,9 @@ def test_what_is_in_use_is_there_with_its_frames():
         address: block["requested_size"] for address, block in used.items()
     }
     assert all(block["frames"] == here() for block in used.values())
-    assert [block["frames"] for block in blocks if block["state"] == "inactive"].count([]) == len(blocks) - 2
+    assert all(segment["frames"] == here() for segment in allocator.snapshot()["segments"])
+    idle = [block for block in blocks if block["state"] == "inactive"]
+    assert [(block["requested_size"], block["frames"]) for block in idle] == [(0, [])] * (len(blocks) - 2)
 
 
 def test_the_history_tells_the_story():
