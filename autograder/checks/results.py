@@ -43,7 +43,7 @@ def same(
     difference = _first_difference(actual, expected, "", rtol, atol)
     if difference is None:
         return passed(f"{what} as expected", points)
-    advice = "Did you forget `return`?" if actual is None else None
+    advice = "A function without `return` gives None" if actual is None else None
     path, wanted, got = difference
     place = f"{what} at {path}" if path else what
     raise failed("wrong results", f"{place}: expected {wanted}", f"got {got}", exercise, advice=advice)

@@ -43,5 +43,5 @@ def expect_settled_trace(trace, check: str, exercise: str | None) -> None:
         f"expected at least {LEAST_STEPS} steps after {trace.warmup} of warm-up",
         f"the trace has {len(trace.samples)} in all{ended}",
         exercise,
-        advice="Does the loop go through every item it is given?",
+        advice="The loop must go through every item it is given",
     )

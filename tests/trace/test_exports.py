@@ -8,6 +8,7 @@ from torch.cuda import _memory_viz
 
 from autograder.errors import RecordError
 
+
 @pytest.fixture
 def trace(record, device):
     kept = []
