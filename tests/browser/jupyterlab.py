@@ -134,6 +134,11 @@ class Notebook:
         """Return the pictures below the cell, by their data."""
         return [picture.get_attribute("src") for picture in cell.locator(".jp-Cell-outputWrapper img").all()]
 
+    @staticmethod
+    def alternative_text(cell: Locator) -> str:
+        """Return what a screen reader says of the picture below the cell."""
+        return cell.locator(".jp-Cell-outputWrapper img").get_attribute("alt") or ""
+
     def save(self) -> None:
         self.page.keyboard.press("Control+S")
         self.page.wait_for_timeout(1000)

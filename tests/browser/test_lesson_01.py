@@ -31,13 +31,14 @@ def test_from_prediction_to_a_passed_check(open_lesson):
     assert "list losses" in notebook.output(notebook.cell_with("ag.diagnose(before)"))
     assert "NotImplementedError" in notebook.output(notebook.cell_with("after, losses = measure(validate)"))
 
-    # The prediction is remembered and drawn over the next plot.
-    predict.get_by_text("stay flat", exact=False).first.click()
-    page.wait_for_timeout(500)
-    without = notebook.pictures(plot)
+    # The prediction is remembered, and drawn over what happened.
+    choose = predict.get_by_role("button", name="stay flat")
+    choose.scroll_into_view_if_needed()
+    choose.click()
+    expect(predict.get_by_text("Noted")).to_be_visible(timeout=PATIENCE)
+    assert "stay flat" not in notebook.alternative_text(plot)
     notebook.run(plot)
-    assert notebook.pictures(plot) != without, "the prediction must appear in the plot"
-    plot.scroll_into_view_if_needed()
+    assert "stay flat" in notebook.alternative_text(plot), "the plot must speak of the prediction"
     notebook.screenshot("lesson01_plot", plot)
 
     # A knob turned redraws the explorer.
