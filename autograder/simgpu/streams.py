@@ -5,24 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 
+import torch
+
+from autograder.simgpu import compat
 from autograder.simgpu.ledger import LEDGER
 
 
-class Stream:
+class Stream(torch.Stream):
     """torch.cuda.Stream's interface; work is done when it is issued."""
 
-    stream_id = 0
-    device_index = 0
-
-    def __init__(self, device=None, priority: int = 0, **kwargs):
-        self.priority = priority
-
-    @property
-    def device(self):
-        """The one device."""
-        from autograder.simgpu.storage import DEVICE
-
-        return DEVICE
+    def __new__(cls, device=None, priority: int = 0, **kwargs):
+        return super().__new__(cls, device=torch.device(compat.NAME, 0))
 
     def query(self) -> bool:
         """Everything issued has finished."""
@@ -79,12 +72,9 @@ class Event:
         return (end._seconds - self._seconds) * 1e3
 
 
-_THE_STREAM = Stream()
-
-
 def current_stream(device=None) -> Stream:
-    """The one stream."""
-    return _THE_STREAM
+    """The one stream: all Stream objects are equal."""
+    return Stream()
 
 
 default_stream = current_stream

@@ -1,0 +1,106 @@
+"""Is the device registered once, quietly, and only when asked? Each case runs in a process of its own."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from autograder import simgpu
+from autograder.errors import SimGpuUnavailable
+from autograder.simgpu import compat
+
+
+def run(program):
+    """(exit status, stdout, stderr) of a program; every warning is an error in it."""
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_importing_registers_nothing():
+    """GIVEN only an import THEN torch knows no device, and nothing was loaded beside the package."""
+    status, out, err = run("""
+        import sys
+        import autograder.simgpu
+        assert "torch" not in sys.modules
+        import torch
+        assert not hasattr(torch, "simgpu") and not autograder.simgpu.is_enabled()
+        print(torch._C._get_privateuse1_backend_name())
+    """)
+    assert (status, out, err) == (0, "privateuseone\n", "")
+
+
+def test_normal_use_is_silent():
+    """GIVEN set-up, training, an out-of-memory error and exit THEN nothing is written to stderr."""
+    status, out, err = run("""
+        from autograder import simgpu
+        device = simgpu.enable(32 << 20)
+        assert simgpu.enable() == device
+        import torch
+        assert torch.simgpu.memory_stats()["allocation.all.allocated"] == 0
+        layer = torch.nn.Linear(4, 4).to(device)
+        layer(torch.ones(2, 4, device=device)).sum().backward()
+        try:
+            torch.empty(1 << 30, device=device)
+        except torch.OutOfMemoryError:
+            print("out of memory")
+    """)
+    assert (status, out, err) == (0, "out of memory\n", "")
+
+
+def test_setting_up_too_late_says_what_to_do():
+    """GIVEN a backward before set-up THEN the error says to restart."""
+    status, out, err = run("""
+        import torch
+        torch.ones(2, requires_grad=True).sum().backward()
+        from autograder import errors, simgpu
+        try:
+            simgpu.enable()
+        except errors.SimGpuUnavailable as error:
+            print(error)
+    """)
+    assert "a backward() ran in this process before" in out and "Restart the kernel" in out
+    assert (status, err) == (0, "")
+
+
+def test_missing_hooks_are_named(monkeypatch):
+    """GIVEN a torch without a private name we need THEN the error names it and the way out."""
+    monkeypatch.setitem(compat._REQUIRED, "torch._C._acc.not_there", "does something")
+    with pytest.raises(SimGpuUnavailable, match=r"_acc.not_there \(does something\).*AUTOGRADER_DEVICE=cpu"):
+        compat.require()
+
+
+def test_enabling_again_changes_only_the_capacity(device, capacity):
+    """Is a second enable() harmless?"""
+    before = torch.simgpu.mem_get_info()[1]
+    assert simgpu.enable() == device and torch.simgpu.mem_get_info()[1] == before
+    simgpu.enable(64 << 20)
+    assert torch.simgpu.mem_get_info()[1] == 64 << 20
+
+
+def test_hook_exceptions_do_not_end_the_process():
+    """GIVEN hooks that raise in many backwards WHEN uncaught in the last THEN the process ends as Python does."""
+    status, out, err = run("""
+        from autograder import simgpu
+        device = simgpu.enable()
+        import torch
+
+        def hook(grad):
+            raise KeyError("mine")
+
+        for attempt in range(50):
+            x = torch.ones(3, device=device, requires_grad=True)
+            y = x.exp()
+            y.register_hook(hook)
+            try:
+                y.sum().backward()
+            except KeyError:
+                print(end=".")
+        y = x.exp()
+        y.register_hook(hook)
+        y.sum().backward()
+    """)
+    assert status == 1 and out == "." * 50
+    assert err.rstrip().endswith("KeyError: 'mine'")
