@@ -98,11 +98,11 @@ def test_preparation_before_the_first_item_is_no_step(record, device):
 
 def test_the_peak_belongs_to_its_step(record, device):
     def step(i):
-        scratch = block(device, 128 * (i + 1))
+        scratch = block(device, 128 * (3 - i))
         del scratch
 
     trace = record(step, steps=3, warmup=0)
-    assert list(trace.peak - trace.baseline) == [512, 1024, 1536]
+    assert list(trace.peak - trace.baseline) == [1536, 1024, 512]
 
 
 def test_a_step_that_resets_the_statistics_hides_nothing(gpu):

@@ -1,0 +1,106 @@
+"""Without a GPU: does the CUDA meter read what CUDA would say, and put everything back?
+
+The functions of ``torch.cuda`` that need a driver are stand-ins here; the tests marked cuda use the real ones.
+"""
+
+import pytest
+import torch
+
+from autograder.trace.meters import cuda
+from autograder.trace.meters.cuda import CudaMeter
+
+
+class Driver:
+    """A device whose figures are set by hand."""
+
+    def __init__(self):
+        self.allocated, self.highest, self.count, self.history = 1000, 1000, 0, []
+
+    def allocate(self, nbytes):
+        self.allocated += nbytes
+        self.highest = max(self.highest, self.allocated)
+        self.count += 1
+
+    def free(self, nbytes):
+        self.allocated -= nbytes
+
+    def reset(self, device=None):
+        self.highest = self.allocated
+
+    def stats(self, device=None):
+        return {
+            "allocated_bytes.all.current": self.allocated,
+            "reserved_bytes.all.current": 1 << 21,
+            "allocation.all.allocated": self.count,
+        }
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    driver = Driver()
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "memory_stats", driver.stats)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device=None: driver.allocated)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: driver.highest)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+    monkeypatch.setattr(cuda, "reset_peak_memory_stats", driver.reset)
+    for place in (torch.cuda, torch.cuda.memory):
+        monkeypatch.setattr(place, "reset_peak_memory_stats", driver.reset)
+    monkeypatch.setattr(torch._C, "_cuda_isHistoryEnabled", lambda: False, raising=False)
+    monkeypatch.setattr(
+        torch.cuda.memory, "_record_memory_history", lambda enabled="all", **_: driver.history.append(enabled)
+    )
+    return driver
+
+
+@pytest.fixture
+def meter(driver):
+    meter = CudaMeter(torch.device("cuda"), recording=0)
+    meter.start()
+    yield meter
+    meter.stop()
+
+
+def test_figures_are_cudas_own(driver, meter):
+    driver.allocate(4096)
+    driver.free(512)
+    counters = meter.counters()
+    assert (counters.allocated, counters.reserved, counters.peak) == (4584, 1 << 21, 5096)
+    assert counters.allocations == 1
+
+
+def test_a_learners_reset_of_the_peak_hides_nothing(driver, meter):
+    driver.allocate(4096)
+    driver.free(4096)
+    torch.cuda.reset_peak_memory_stats()
+    assert meter.counters().peak == 5096
+    meter.reset_peak()
+    assert meter.counters().peak == 1000
+
+
+def test_synchronize_is_counted(driver, meter):
+    torch.cuda.synchronize()
+    torch.cuda.synchronize(0)
+    assert meter.counters().syncs == 2
+
+
+def test_everything_is_put_back(driver):
+    names = ("reset_peak_memory_stats", "synchronize")
+    before = [getattr(torch.cuda, name) for name in names]
+    meter = CudaMeter(torch.device("cuda"), recording=0)
+    meter.start()
+    assert torch.cuda.synchronize is not before[1]
+    meter.stop()
+    assert [getattr(torch.cuda, name) for name in names] == before
+    assert driver.history == ["all", None]
+
+
+def test_an_index_is_chosen_when_none_is_given(driver):
+    assert CudaMeter(torch.device("cuda"), recording=0).device == torch.device("cuda", 0)
+
+
+def test_host_tensors_are_not_booked(driver, meter):
+    kept = torch.zeros(100)
+    assert kept is not None
+    assert meter.survivors() == []
