@@ -29,9 +29,7 @@ def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False,
         if dropout_p:
             return _DropoutAttention.apply(query, key, value, attn_mask, dropout_p, is_causal, scale)
         return _flash(query, key, value, 0.0, is_causal, attn_mask=attn_mask, scale=scale)[0]
-    return _math(
-        query, key, value, attn_mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
-    )[0]
+    return _math(query, key, value, attn_mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa)[0]
 
 
 def _can_flash(query, key, value, mask) -> bool:
@@ -58,7 +56,7 @@ class _DropoutAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, query, key, value, mask, dropout_p, is_causal, scale):
-        ctx.options = dict(dropout_p=dropout_p, is_causal=is_causal, scale=scale)
+        ctx.options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
         ctx.random_state = randomness.state()
         output = wrap(_on_host(query, key, value, mask, ctx.options))
         rows = torch.empty(query.shape[:-1], dtype=torch.float32, device=query.device)

@@ -35,9 +35,7 @@ def copy_from_and_resize(self, destination):
 
 
 @kernel("_to_copy")
-def to_copy(
-    self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None
-):
+def to_copy(self, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None):
     """tensor.to(...): a new tensor, on this device or from it."""
     check_ordinal(device)
     dtype = dtype or self.dtype

@@ -6,7 +6,7 @@ import types
 
 import torch
 
-from autograder.simgpu import device_memory as memory
+from autograder.simgpu import device_memory as memory  # noqa: F401 - this module's interface
 from autograder.simgpu.device_memory import (  # noqa: F401 - this module's interface
     empty_cache,
     max_memory_allocated,
@@ -158,7 +158,7 @@ def _is_in_bad_fork() -> bool:
     return LEDGER.in_bad_fork
 
 
-class device:  # noqa: N801 - named as in torch.cuda
+class device:
     """``with torch.simgpu.device(0)``: no effect, there is one device."""
 
     def __init__(self, device=None):

@@ -14,6 +14,8 @@ import torch
 
 from autograder.simgpu import compat
 
+_TYPE = compat.device_type()
+_PROBE = functools.partial(len, ())  # not len itself: Python 3.11+ specialises that call and skips the check
 _pending: list[BaseException] = []
 _running = 0
 _lock = threading.Lock()
@@ -22,8 +24,7 @@ _lock = threading.Lock()
 class DeviceGuard(torch._C._acc.DeviceGuard):
     """The device guard of the PrivateUse1 slot. Defaults hold what ``type_`` needs: it must look nothing up."""
 
-    def type_(self, _type=compat.device_type(), _probe=functools.partial(len, ()), _keep=_pending.append):
-        # A functools.partial, because Python 3.11+ specialises a direct len() into code that skips the check.
+    def type_(self, _type=_TYPE, _probe=_PROBE, _keep=_pending.append):
         try:
             _probe()
         except SystemError as error:

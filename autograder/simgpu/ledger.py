@@ -11,7 +11,8 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -59,7 +60,7 @@ class Record:
         Free slot for whoever watches the ledger.
     """
 
-    __slots__ = ("nbytes", "block", "host", "aliases", "tag", "reference", "__weakref__")
+    __slots__ = ("__weakref__", "aliases", "block", "host", "nbytes", "reference", "tag")
 
     def __init__(self, host: torch.UntypedStorage, nbytes: int):
         self.block = None

@@ -50,9 +50,18 @@ class Plan:
     """
 
     __slots__ = (
-        "op", "short", "written_returns", "resizes", "mixed", "syncs", "indexing",
-        "random", "takes_generator", "number_positions", "pointwise",
-    )  # fmt: skip
+        "indexing",
+        "mixed",
+        "number_positions",
+        "op",
+        "pointwise",
+        "random",
+        "resizes",
+        "short",
+        "syncs",
+        "takes_generator",
+        "written_returns",
+    )
 
     def __init__(self, op):
         schema = op._schema

@@ -57,9 +57,7 @@ def wrap(host_tensor: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError(f"the simulated GPU has no {host_tensor.layout} tensors, only strided ones")
     storage = storage_of(host_tensor.untyped_storage())
     tensor = _empty_device_tensor([0], host_tensor.dtype)
-    _set_raw(
-        _CPU_KEYS, tensor, storage, host_tensor.storage_offset(), host_tensor.size(), host_tensor.stride()
-    )
+    _set_raw(_CPU_KEYS, tensor, storage, host_tensor.storage_offset(), host_tensor.size(), host_tensor.stride())
     if host_tensor.is_conj():
         tensor = _conj_view(tensor)
     if host_tensor.is_neg():

@@ -65,7 +65,7 @@ class Event:
         """Counted as a wait."""
         LEDGER.waited()
 
-    def elapsed_time(self, end: "Event") -> float:
+    def elapsed_time(self, end: Event) -> float:
         """Milliseconds from this event to ``end``."""
         if self._seconds is None or end._seconds is None:
             raise RuntimeError("Both events must be recorded before calculating elapsed time.")

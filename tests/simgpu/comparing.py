@@ -33,7 +33,10 @@ def _move(leaf):
 
 def _move_tensor(tensor):
     tensor = tensor.detach()
-    if tensor.layout is not torch.strided or tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size():
+    if (
+        tensor.layout is not torch.strided
+        or tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    ):
         return tensor.to(DEVICE)
     if tensor.is_conj() or tensor.is_neg():
         return tensor.to(DEVICE)

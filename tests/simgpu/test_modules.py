@@ -26,9 +26,9 @@ def entries():
 def fresh(tree):
     """A copy of the inputs, so that one run cannot change the other's."""
     return tree_map(
-        lambda leaf: leaf.detach().clone().requires_grad_(leaf.requires_grad)
-        if isinstance(leaf, torch.Tensor)
-        else leaf,
+        lambda leaf: (
+            leaf.detach().clone().requires_grad_(leaf.requires_grad) if isinstance(leaf, torch.Tensor) else leaf
+        ),
         tree,
     )
 
@@ -61,9 +61,7 @@ def check_sample(module_class, sample, training):
 
 def check(entry, training) -> int:
     """How many samples of an entry were compared."""
-    samples = entry.module_inputs_func(
-        entry, device="cpu", dtype=torch.float32, requires_grad=True, training=training
-    )
+    samples = entry.module_inputs_func(entry, device="cpu", dtype=torch.float32, requires_grad=True, training=training)
     samples = [sample for sample in samples if sample.forward_input is not None][:3]
     for sample in samples:
         check_sample(entry.module_cls, sample, training)

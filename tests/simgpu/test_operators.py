@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.simgpu.comparing import assert_same, assert_same_gradients, scalar, tensors, to_device, trainable
+from tests.simgpu.comparing import assert_same, assert_same_gradients, scalar, to_device, trainable
 
 pytest.importorskip("expecttest")
 pytest.importorskip("hypothesis")

@@ -35,9 +35,9 @@ def make_device_tensor(_):
 def test_forked_worker_is_refused_as_by_cuda(device):
     """GIVEN a device in use WHEN a forked worker touches it THEN the error is CUDA's, and the parent goes on."""
     keep = torch.ones(3, device=device)
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        with pytest.raises(RuntimeError, match="Cannot re-initialize CUDA in forked subprocess.*'spawn' start method"):
-            pool.map(make_device_tensor, [0])
+    refused = pytest.raises(RuntimeError, match="Cannot re-initialize CUDA in forked subprocess.*'spawn' start method")
+    with multiprocessing.get_context("fork").Pool(1) as pool, refused:
+        pool.map(make_device_tensor, [0])
     assert keep.sum().item() == 3
 
 
@@ -104,9 +104,9 @@ def test_tensor_and_module_methods_named_after_the_device(device):
 def test_profiler(device, tmp_path, capfd):
     """Does the profiler see our operators and write its trace?"""
     layer = nn.Linear(8, 8).to(device)
-    with torch.profiler.profile(profile_memory=True, record_shapes=True) as profile:
-        with torch.profiler.record_function("my step"):
-            layer(torch.randn(2, 8, device=device)).sum().backward()
+    profiling = torch.profiler.profile(profile_memory=True, record_shapes=True)
+    with profiling as profile, torch.profiler.record_function("my step"):
+        layer(torch.randn(2, 8, device=device)).sum().backward()
     capfd.readouterr()
     names = {event.key for event in profile.key_averages()}
     assert {"my step", "aten::addmm"} <= names

@@ -35,7 +35,7 @@ def test_losses_equal_those_of_the_cpu(program, device):
     assert expected[0] != expected[-1]
 
 
-OPTIMIZERS = "SGD Adagrad Adadelta Adamax NAdam RAdam RMSprop Rprop ASGD LBFGS".split()
+OPTIMIZERS = ["SGD", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "ASGD", "LBFGS"]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

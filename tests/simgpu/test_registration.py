@@ -15,7 +15,7 @@ from autograder.simgpu import compat
 def run(program):
     """(exit status, stdout, stderr) of a program; every warning is an error in it."""
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 
