@@ -10,6 +10,7 @@ import typer
 from autograder.errors import AutograderError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+Lessons = Annotated[list[str] | None, typer.Argument(help="names or numbers; default: all")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -34,21 +35,21 @@ def fetch(lesson: Annotated[str, typer.Argument(help="its name or number")] = ""
 
 
 @app.command()
-def build() -> None:
-    """Make solutions/ and notebooks/ from lessons/."""
+def build(lessons: Lessons = None) -> None:
+    """Make solutions/ and notebooks/ from lessons/: all of them, or those named."""
     from autograder import authoring
     from autograder.launch import course
 
-    authoring.build(course.course_root())
+    authoring.build(course.course_root(), lessons or None)
 
 
 @app.command()
-def check() -> None:
+def check(lessons: Lessons = None) -> None:
     """Prove that notebooks match the lessons, stubs fail, answers score 100 %, cheats fail."""
     from autograder import authoring
     from autograder.launch import course
 
-    authoring.check(course.course_root())
+    authoring.check(course.course_root(), lessons or None)
 
 
 @app.command("grade-demo")

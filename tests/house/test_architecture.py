@@ -18,7 +18,7 @@ LAYERS = (
     "judge", "authoring", "grading", "launch", "cli", "__main__",
 )  # fmt: skip
 CLASSROOM = {"authoring", "grading", "launch", "cli", "__main__"}
-ON_COLAB = {"torch", "torchgen", "numpy", "matplotlib", "ipywidgets", "IPython", "ipykernel"}
+ON_COLAB = {"torch", "torchgen", "numpy", "matplotlib", "PIL", "ipywidgets", "IPython", "ipykernel"}
 WITHOUT_TORCH = ("allocator", "blocks", "expandable", "invariants", "settings", "snapshot", "stats")
 LONGEST = 300
 
