@@ -143,3 +143,12 @@ def test_growing_a_tensor_in_place_is_seen(record, device):
     trace = record(step)
     assert trace.growth == 20 * 4096
     assert trace.slope == 4096
+
+
+def test_views_of_what_was_there_before_cost_nothing(record, device):
+    """GIVEN batches made before the recording WHEN each step looks at one THEN nothing was allocated."""
+    batches = [torch.zeros(64, 64, device=device) for _ in range(23)]
+    views = []
+    trace = record(lambda i: views.append(batches[i].view(-1)[:8]))
+    assert trace.final == trace.baseline
+    assert trace.allocations.sum() == 0

@@ -67,8 +67,8 @@ class Meter(Protocol):
 class LedgerMeter:
     """The meter of any device whose books are a ledger: ``counters()``, ``watch(callback)``, ``live()``.
 
-    Peak and allocation count are kept here, from the callback at each allocation, so that a step which resets the
-    device's own statistics changes nothing.
+    The peak is kept here, from the callback at each allocation, so that a step which resets the device's own peak
+    statistics changes nothing.
     """
 
     source: str
@@ -79,7 +79,6 @@ class LedgerMeter:
         self._ledger = ledger
         self._recording = recording
         self._peak = 0
-        self._allocations = 0
         self._sites = SiteFinder()
 
     def start(self) -> None:
@@ -94,8 +93,7 @@ class LedgerMeter:
     def counters(self) -> Counters:
         """Read the counters now; the peak is the highest since ``reset_peak``."""
         counters = self._ledger.counters()
-        peak = max(self._peak, counters.allocated)
-        return Counters(*counters)._replace(peak=peak, allocations=self._allocations)
+        return Counters(*counters)._replace(peak=max(self._peak, counters.allocated))
 
     def reset_peak(self) -> None:
         """Let the peak start again from what is allocated now."""
@@ -112,7 +110,6 @@ class LedgerMeter:
 
     def _note(self, record) -> None:
         record.tag = self._tag()
-        self._allocations += 1
         self._peak = max(self._peak, self._allocated())
 
     def _tag(self) -> Tag:
