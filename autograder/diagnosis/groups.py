@@ -9,7 +9,8 @@ from autograder.units import human
 
 from .holders import Holder
 
-_MOST_SIZES = 3  # a line that leaves more sizes than this behind becomes one group with a range
+_MOST_SIZES = 3  # a line that leaves more sizes behind than this ...
+_FEW_OF_EACH = 3  # ... and fewer of each than this becomes one group, with a range of sizes
 
 
 @dataclass
@@ -55,7 +56,8 @@ def group_survivors(survivors) -> list[Group]:
     groups = []
     for site, by_size in by_site.items():
         members = list(by_size.values())
-        if len(members) > _MOST_SIZES:
+        count = sum(map(len, members))
+        if len(members) > _MOST_SIZES and count < _FEW_OF_EACH * len(members):
             members = [[one for same in members for one in same]]
         groups.extend(_group(site, same) for same in members)
     return sorted(groups, key=lambda group: -group.nbytes)

@@ -54,10 +54,10 @@ class Diagnosis:
 
     def __repr__(self) -> str:
         lines = [self.headline]
-        for group in self.groups[:_SHOWN_GROUPS]:
+        for group, site in self._shown():
             lines += [
                 f"  {_how_many(group)}",
-                f"    allocated at {_site(group)}",
+                f"    allocated at {site}",
                 *(f"    held by {holder}" for holder in group.holders[:_SHOWN_HOLDERS]),
             ]
         return "\n".join(lines + self._rest())
@@ -67,11 +67,20 @@ class Diagnosis:
         tail = "".join(f"<p>{_code(line)}</p>" for line in self._rest())
         if not self.groups:
             return head + tail
-        rows = "".join(_row(group) for group in self.groups[:_SHOWN_GROUPS])
+        rows = "".join(_row(group, site) for group, site in self._shown())
         titles = "".join(
             f'<th style="text-align:left">{name}</th>' for name in ("What grew", "Allocated at", "Held by")
         )
         return f"{head}<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>{tail}"
+
+    def _shown(self) -> list[tuple[Group, str]]:
+        """The first groups with their line in words, which are not repeated from one group to the next."""
+        shown = self.groups[:_SHOWN_GROUPS]
+        previous = [None, *(group.site for group in shown)]
+        return [
+            (group, "the same line" if group.site is not None and group.site == before else _site(group))
+            for group, before in zip(shown, previous, strict=False)
+        ]
 
     def _rest(self) -> list[str]:
         lines = []
@@ -93,9 +102,9 @@ def _site(group: Group) -> str:
     return str(group.site) if group.site is not None else "a line that was not seen"
 
 
-def _row(group: Group) -> str:
+def _row(group: Group, site: str) -> str:
     held = "<br>".join(_code(str(holder)) for holder in group.holders[:_SHOWN_HOLDERS]) or "nobody found"
-    cells = (_code(_how_many(group)), _code(_site(group)), held)
+    cells = (_code(_how_many(group)), _code(site), held)
     return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
 
 
