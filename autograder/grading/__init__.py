@@ -1,0 +1,1 @@
+"""Grading a whole class with nbgrader: scores come from the judge."""
