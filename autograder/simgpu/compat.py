@@ -30,7 +30,7 @@ _REQUIRED = {
     "torch._C._dispatch_has_kernel_for_dispatch_key": "asks which operators already have a kernel",
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
-    "torch.UntypedStorage._swap_data_ptr_": "lets a device storage grow in place",
+    "torch.Tensor._use_count": "sees when autograd's thread has let go of a gradient",
     "torch.autograd.graph._engine_run_backward": "lets an exception in a hook reach its caller",
 }
 _HINT = "Use torch 2.11 or newer, or set AUTOGRADER_DEVICE=cpu."
@@ -98,6 +98,11 @@ def _late() -> dict:
 def redispatch(op):
     """The boxed entry of ``op`` that starts at a given dispatch key: ``redispatch(op)(CPU_KEYS, *args)``."""
     return op._handle.redispatch_boxed
+
+
+def can_exchange_storages() -> bool:
+    """Can two storages swap their memory? Since torch 2.12; before, a storage cannot grow under its views."""
+    return hasattr(torch.UntypedStorage, "_swap_data_ptr_")
 
 
 def device_type():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 
 import torch
 
@@ -18,6 +19,7 @@ _TYPE = compat.device_type()
 _PROBE = functools.partial(len, ())  # not len itself: Python 3.11+ specialises that call and skips the check
 _pending: list[BaseException] = []
 _running = 0
+_LONGEST_WAIT = 0.01  # seconds; a gradient may also be held for good, when it is one of the tensors passed in
 _lock = threading.Lock()
 
 
@@ -32,6 +34,22 @@ class DeviceGuard(torch._C._acc.DeviceGuard):
         return _type
 
 
+def _released(gradients):
+    """Wait until autograd's thread has let go of the gradients it returned.
+
+    It does so only once it gets Python's lock, up to 5 ms after the caller goes on: deleted gradients would stay
+    allocated for a moment, and a recording would differ from run to run.
+    """
+    end = time.perf_counter() + _LONGEST_WAIT
+    while any(map(_is_held, gradients or ())) and time.perf_counter() < end:
+        time.sleep(0)
+    return gradients
+
+
+def _is_held(gradient) -> bool:
+    return gradient is not None and not gradient.requires_grad and gradient._use_count() > 1
+
+
 def wrap_backward(run_backward):
     """The autograd entry point, which re-raises what a hook raised."""
 
@@ -41,7 +59,7 @@ def wrap_backward(run_backward):
         with _lock:
             _running += 1
         try:
-            return run_backward(*args, **kwargs)
+            return _released(run_backward(*args, **kwargs))
         except SystemError:
             if not _pending:
                 raise

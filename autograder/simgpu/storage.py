@@ -113,17 +113,29 @@ def follow(tensor: torch.Tensor, alias: torch.Tensor) -> None:
 
 
 def resize_storage(storage: torch.UntypedStorage, nbytes: int) -> None:
-    """Grow or shrink a device storage in place, keeping its first bytes: every view goes on sharing it."""
+    """Grow or shrink a device storage in place, keeping its first bytes: every view goes on sharing it.
+
+    Raises NotImplementedError where torch cannot exchange storages.
+    """
     if nbytes == storage.nbytes():
         return
+    if not compat.can_exchange_storages():
+        raise NotImplementedError(
+            f"torch {torch.__version__} cannot resize a storage of the simulated GPU; torch 2.12 or newer can"
+        )
     old_host = storage._simgpu_record.host
-    host = torch.UntypedStorage(nbytes)
-    kept = min(nbytes, old_host.nbytes())
-    if kept:
-        as_bytes(host)[:kept].copy_(as_bytes(old_host)[:kept])
-    fresh = new_storage(host)
+    fresh = new_storage(resized_copy(old_host, nbytes))
     _exchange(storage, new_storage(torch.UntypedStorage(0)))  # torch swaps only with an empty storage
     _exchange(storage, fresh)
+
+
+def resized_copy(host: torch.UntypedStorage, nbytes: int) -> torch.UntypedStorage:
+    """A new CPU storage of ``nbytes`` that begins as ``host`` does."""
+    fresh = torch.UntypedStorage(nbytes)
+    kept = min(nbytes, host.nbytes())
+    if kept:
+        as_bytes(fresh)[:kept].copy_(as_bytes(host)[:kept])
+    return fresh
 
 
 def _exchange(first, second):

@@ -9,7 +9,7 @@ import torch
 from autograder.simgpu import compat
 from autograder.simgpu.factories import extent, refuse_beyond_capacity
 from autograder.simgpu.registry import kernel
-from autograder.simgpu.storage import new_storage, point, resize_storage
+from autograder.simgpu.storage import new_storage, point, resize_storage, resized_copy
 
 _VIEWS = ("as_strided", "view", "_reshape_alias", "unfold", "view_as_real", "view_as_complex")
 
@@ -70,10 +70,17 @@ def resize_(self, size, memory_format=None):
     reach = extent(size, stride)
     need = (self.storage_offset() + reach) * self.element_size() if reach else 0
     refuse_beyond_capacity(need)
-    storage = self.untyped_storage()
-    if not hasattr(storage, "_simgpu_record"):
-        storage = new_storage(torch.UntypedStorage(need))
-    elif need > storage.nbytes():
-        resize_storage(storage, need)
-    point(self, storage, self.storage_offset(), size, stride)
+    point(self, _with_room(self.untyped_storage(), need), self.storage_offset(), size, stride)
     return self
+
+
+def _with_room(storage, nbytes):
+    """The storage itself, grown if need be; where torch cannot grow it, a larger copy that views do not share."""
+    record = getattr(storage, "_simgpu_record", None)
+    if record is None:
+        return new_storage(torch.UntypedStorage(nbytes))
+    if nbytes > storage.nbytes():
+        if not compat.can_exchange_storages():
+            return new_storage(resized_copy(record.host, nbytes))
+        resize_storage(storage, nbytes)
+    return storage

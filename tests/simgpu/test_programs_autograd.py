@@ -174,6 +174,16 @@ def test_saved_tensors_on_the_host(device, allocated):
     assert kept(save_on_cpu(pin_memory=True)) == size
 
 
+def test_gradients_die_when_deleted(device, allocated):
+    """GIVEN gradients returned by autograd's thread WHEN deleted THEN their memory is back at once, every time."""
+    x = torch.ones(1000, device=device, requires_grad=True)
+    before = allocated()
+    for _ in range(100):
+        (gradient,) = torch.autograd.grad((x * 2).exp().sum(), x)
+        del gradient
+        assert allocated() == before
+
+
 def test_changing_a_saved_tensor_is_an_error(device):
     """Are version counters kept?"""
     y = torch.randn(3, device=device, requires_grad=True).exp()

