@@ -64,20 +64,21 @@ def start(root: Path, args: list[str]) -> int:
 
 
 def command(root: Path, args: list[str], port: int) -> list[str]:
-    """Return the command line; the learner's own options come last and win."""
-    ours = [
-        "-y",
-        "--log-level=ERROR",
-        f"--port={port}",
-        "--ServerApp.port_retries=0",
-        f"--ServerApp.root_dir={root / FOLDER}",
-        f"--LabApp.default_url=/lab/tree/{START_LESSON}/{START_LESSON}.ipynb",
-    ]
+    """Return the command line. An option the learner gave replaces ours: JupyterLab refuses one given twice."""
+    ours = {
+        ("--port", "--ServerApp.port"): str(port),
+        ("--log-level", "--debug"): "ERROR",
+        ("--ServerApp.port_retries",): "0",
+        ("--notebook-dir", "--ServerApp.root_dir"): str(root / FOLDER),
+        ("--LabApp.default_url", "--ServerApp.default_url"): f"/lab/tree/{START_LESSON}/{START_LESSON}.ipynb",
+    }
+    options = [f"{names[0]}={value}" for names, value in ours.items() if option(args, *names) is None]
+    flags = ["-y"]
     if not has_screen():
-        ours.append("--no-browser")
+        flags.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        ours.append("--allow-root")
-    return [sys.executable, "-m", "jupyterlab", *ours, *args]
+        flags.append("--allow-root")
+    return [sys.executable, "-m", "jupyterlab", *flags, *options, *args]
 
 
 def lab_environment() -> dict[str, str]:
@@ -95,7 +96,7 @@ def choose_port(args: list[str]) -> int:
     """Return the port asked for, or the first free one from 8888 on (saying so when it is another)."""
     asked = option(args, "--port", "--ServerApp.port")
     if asked is not None:
-        if not asked.isdigit() or int(asked) > 65535:
+        if not asked.isdigit() or not 0 < int(asked) <= 65535:
             raise LaunchError(f"expected a port number from 1 to 65535, found --port {asked!r}")
         if not is_free(int(asked)):
             raise LaunchError(
@@ -125,7 +126,7 @@ def option(args: list[str], *names: str) -> str | None:
 
 
 def is_free(port: int) -> bool:
-    """Can a server listen on this port of this machine? (Port 0 always: the system picks one.)"""
+    """Can a server listen on this port of this machine?"""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         if os.name != "nt":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -32,15 +32,20 @@ def test_without_a_wish_the_next_free_port_is_taken_and_named(busy_port, monkeyp
     assert f"Port {busy_port} is in use; taking {port}." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wish", ["eighty", "99999", ""])
+@pytest.mark.parametrize("wish", ["eighty", "99999", "0", ""])
 def test_a_port_that_is_no_port_is_named(wish):
     with pytest.raises(LaunchError, match="expected a port number"):
         lab.choose_port([f"--port={wish}"])
 
 
-def test_the_learners_options_come_last_so_that_they_win(tmp_path):
-    command = lab.command(tmp_path, ["--port", "9000", "--ServerApp.root_dir=/elsewhere"], 9000)
-    assert command[-3:] == ["--port", "9000", "--ServerApp.root_dir=/elsewhere"]
+@pytest.mark.parametrize(
+    "given", [["--port", "9000"], ["--port=9000"], ["--ServerApp.root_dir=/elsewhere"], ["--log-level=INFO"]]
+)
+def test_the_learners_option_replaces_ours(tmp_path, given):
+    """JupyterLab refuses to start when an option comes twice."""
+    names = [part.split("=")[0] for part in lab.command(tmp_path, given, 9000) if part.startswith("--")]
+    assert len(names) == len(set(names))
+    assert lab.command(tmp_path, given, 9000)[-len(given) :] == given
 
 
 def test_no_browser_is_opened_where_there_is_no_screen(tmp_path, monkeypatch):
