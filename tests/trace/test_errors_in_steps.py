@@ -109,13 +109,20 @@ def swallow():
             continue
 
 
+def swallow_once():
+    try:
+        spin()
+    except BaseException:  # noqa: BLE001 - the stop must come again
+        spin()
+
+
 def work(device="simgpu"):
     x = torch.zeros(64, 64, device=device)
     while True:
         x = x @ x
 
 
-@pytest.mark.parametrize("step", [spin, sleep, swallow, work], ids=lambda step: step.__name__)
+@pytest.mark.parametrize("step", [spin, sleep, swallow, swallow_once, work], ids=lambda step: step.__name__)
 def test_a_step_that_never_ends_is_stopped(step):
     with pytest.raises(StepTimeout, match="took too long: step 0 of .* ran past 0.2 s and was stopped at .*line"):
         ag.record(step, device="simgpu", timeout=0.2)
