@@ -24,7 +24,7 @@ PACKAGE = "autograder"
 LOADED_WHOLE = ("checks", "diagnosis", "errors", "hints", "judge", "session", "trace", "units")
 OUTSIDE = (
     *("builtins", "contextlib", "functools", "gc", "inspect", "itertools", "linecache", "math", "numpy", "operator"),
-    *("signal", "statistics", "sys", "threading", "time", "traceback", "types", "warnings", "weakref"),
+    *("signal", "statistics", "sys", "threading", "time", "traceback", "types", "weakref"),
     *("torch", "torch._C", "torch.autograd", "torch.autograd.graph", "torch.cpu", "torch.cuda", "torch.cuda.memory"),
     *("torch.nn", "torch.nn.functional", "torch.random", "torch.testing", "torch.utils._python_dispatch"),
 )
@@ -131,7 +131,7 @@ class SealedNames:
         if _is_recorders(value, recorders_own):
             return False
         if isinstance(self.owner, type):
-            return callable(value) and any(name in vars(base) for base in self.owner.__mro__[1:])
+            return name not in _CLASS_NOISE and any(name in vars(base) for base in self.owner.__mro__[1:])
         return name in _BUILTIN_NAMES and self.owner is not builtins and not name.startswith("__")
 
     def restore(self) -> None:
