@@ -70,7 +70,8 @@ def publish(
     """Write launch badges and addresses into README.md and the notebooks, or take them away."""
     from autograder import authoring
     from autograder.launch import course
-    from autograder.launch.publish import publish as write_links, unpublish
+    from autograder.launch.publish import publish as write_links
+    from autograder.launch.publish import unpublish
 
     root = course.course_root()
     if remove:

@@ -34,7 +34,7 @@ def main():
         install()
         write_stamp()
     except SetupFailed as problem:
-        sys.stderr.write("\n%s\n" % problem)
+        sys.stderr.write(f"\n{problem}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. Run the same command again: what was downloaded is kept.\n")
@@ -48,17 +48,17 @@ def check_python():
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return
     raise SetupFailed(
-        "This course needs Python %d.%d to %d.%d; `%s` is Python %d.%d.\n%s"
-        % (OLDEST + NEWEST + (sys.executable,) + sys.version_info[:2] + (advice(),))
+        f"This course needs Python {dotted(OLDEST)} to {dotted(NEWEST)}; "
+        f"`{sys.executable}` is Python {dotted(sys.version_info)}.\n{advice()}"
     )
 
 
 def advice():
     """Name a suitable Python that is on this machine, or say where one comes from."""
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
-        name = "python3.%d" % minor
+        name = f"python3.{minor}"
         if shutil.which(name):
-            return "This machine has %s: run `make learn PYTHON=%s`." % (name, name)
+            return f"This machine has {name}: run `make learn PYTHON={name}`."
     return "Install Python 3.11 (Debian 12: apt install python3 python3-venv), then run `make learn PYTHON=python3.11`."
 
 
@@ -79,7 +79,7 @@ def python_starts():
 
 def digest():
     """Fingerprint of everything that decides what must be installed, and of the folder: a moved one is made anew."""
-    parts = [ROOT, "%d.%d" % sys.version_info[:2], read("requirements.txt"), packaging_part(read("pyproject.toml"))]
+    parts = [ROOT, dotted(sys.version_info), read("requirements.txt"), packaging_part(read("pyproject.toml"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -92,15 +92,15 @@ def create():
     """Create .venv, or keep one whose Python starts."""
     if python_starts():
         return
-    say("Creating %s with Python %d.%d" % ((os.path.relpath(VENV, ROOT),) + sys.version_info[:2]))
+    say(f"Creating {os.path.relpath(VENV, ROOT)} with Python {dotted(sys.version_info)}")
     made = subprocess.run(
-        [sys.executable, "-m", "venv", "--clear", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "venv", "--clear", VENV], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if made.returncode:
         raise SetupFailed(
-            "Python could not create a virtual environment in %s.\n"
-            "On Debian and Ubuntu: apt install python%d.%d-venv, then run the same command again.\n"
-            "Python said: %s" % ((VENV,) + sys.version_info[:2] + (made.stdout.decode(errors="replace").strip()[-500:],))
+            f"Python could not create a virtual environment in {VENV}.\n"
+            f"On Debian and Ubuntu: apt install python{dotted(sys.version_info)}-venv, then run the same command again.\n"
+            f"Python said: {made.stdout.decode(errors='replace').strip()[-500:]}"
         )
 
 
@@ -148,6 +148,11 @@ def explain(complaints):
         "pip could not install the packages; its own message is above. docs/troubleshooting.md lists the usual causes.\n"
         "Run the same command again to continue; `make clean` first starts from nothing (my_work/ is kept)."
     )
+
+
+def dotted(version):
+    """Return the first two parts of a version, as people write it: 3.11."""
+    return f"{version[0]}.{version[1]}"
 
 
 def write_stamp():

@@ -60,7 +60,11 @@ def repository_name(text: str) -> str:
 def remote_repository(root: Path) -> str:
     """Return the address of the git remote ``origin``."""
     git = subprocess.run(
-        ["git", "-C", str(root), "remote", "get-url", "origin"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        ["git", "-C", str(root), "remote", "get-url", "origin"],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
     if git.returncode:
         raise LaunchError("no repository was named and git has no remote `origin`. Try: make publish REPO=OWNER/REPO")
@@ -74,7 +78,9 @@ def _write(root: Path, address: Address | None) -> None:
     block = START + (f"\n{badges(address, START_LESSON)}\n" if address else "") + END
     changed, count = _BLOCK.subn(lambda _: block, text)
     if count != 1:
-        raise LaunchError(f"expected one block {START} ... {END} in README.md, found {count}. Put it back and try again")
+        raise LaunchError(
+            f"expected one block {START} ... {END} in README.md, found {count}. Put it back and try again"
+        )
     settings = _with_address(pyproject.read_text(encoding="utf-8"), address)
     readme.write_text(changed, encoding="utf-8")
     pyproject.write_text(settings, encoding="utf-8")

@@ -37,7 +37,9 @@ class Report:
             lines.append(f"Brought up to date (you had not changed them): {', '.join(self.updated)}")
         for name in self.newer:
             lesson = name.split("/")[0]
-            lines.append(f"Kept your {name}; the course has a newer one: make fetch LESSON={lesson} puts it beside yours")
+            lines.append(
+                f"Kept your {name}; the course has a newer one: make fetch LESSON={lesson} puts it beside yours"
+            )
         return lines
 
 

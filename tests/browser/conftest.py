@@ -18,7 +18,9 @@ def pytest_collection_modifyitems(items):
 def chromium():
     path = find_chromium()
     if path is None:
-        pytest.skip("NOT SEEN IN A BROWSER: no Chromium here. Install it (Debian: apt install chromium) or set CHROMIUM")
+        pytest.skip(
+            "NOT SEEN IN A BROWSER: no Chromium here. Install it (Debian: apt install chromium) or set CHROMIUM"
+        )
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)

@@ -100,9 +100,11 @@ class Notebook:
 
     def cell_with(self, source: str) -> Locator:
         """Return the code cell whose source contains this text."""
-        return self.page.locator(".jp-Notebook .jp-CodeCell").filter(
-            has=self.page.locator(".jp-Cell-inputWrapper", has_text=source)
-        ).first
+        return (
+            self.page.locator(".jp-Notebook .jp-CodeCell")
+            .filter(has=self.page.locator(".jp-Cell-inputWrapper", has_text=source))
+            .first
+        )
 
     def run_all(self) -> None:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()

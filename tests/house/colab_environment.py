@@ -17,7 +17,14 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 #: Versions on Colab's image of June 2026; those below IPython 8 are what a newer tool would break on.
-INSTALLED = ("ipython==7.34.0", "ipykernel==6.17.1", "ipywidgets==7.7.1", "jupyter-client==7.4.9", "notebook==6.5.7", "traitlets<6")
+INSTALLED = (
+    "ipython==7.34.0",
+    "ipykernel==6.17.1",
+    "ipywidgets==7.7.1",
+    "jupyter-client==7.4.9",
+    "notebook==6.5.7",
+    "traitlets<6",
+)
 LINKED = ("torch", "matplotlib")
 
 

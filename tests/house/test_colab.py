@@ -46,7 +46,11 @@ def published(tmp_path_factory):
         pytest.skip("NOT PROVED ON COLAB'S VERSIONS: this is no git checkout, so there is nothing to publish")
     target = tmp_path_factory.mktemp("published")
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.splitlines()):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +90,9 @@ def test_a_published_lesson_installs_itself_runs_and_passes(colab, colab_kernel,
     notebook = nbformat.read(published / "notebooks" / LESSON / f"{LESSON}.ipynb", as_version=4)
     stub = next(cell for cell in notebook.cells if cell.source.lstrip().startswith("def validate(model, batches)"))
     stub.source = FIX
-    client = NotebookClient(notebook, kernel_name=colab_kernel, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(
+        notebook, kernel_name=colab_kernel, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+    )
     client.execute()
 
     printed = "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))

@@ -58,7 +58,11 @@ def test_no_browser_is_opened_where_there_is_no_screen(tmp_path, monkeypatch):
 
 
 def test_the_token_is_not_on_the_command_line_where_others_could_read_it(tmp_path):
-    assert not [part for part in lab.command(tmp_path, [], 8888) if part.lower().startswith("--") and "token" in part.split("=")[0].lower()]
+    assert not [
+        part
+        for part in lab.command(tmp_path, [], 8888)
+        if part.lower().startswith("--") and "token" in part.split("=")[0].lower()
+    ]
 
 
 def test_a_configuration_of_the_learners_own_is_still_read(monkeypatch):

@@ -93,7 +93,8 @@ def test_no_name_and_no_remote_says_what_to_type(course):
 
 
 @pytest.mark.parametrize(
-    "name", ["ada", "/x", "ada/", "ada/x/y", "-ada/x", "ada/x y", "ada/..", 'ada/"x', "https://example.org/ada/x", "a da/x"]
+    "name",
+    ["ada", "/x", "ada/", "ada/x/y", "-ada/x", "ada/x y", "ada/..", 'ada/"x', "https://example.org/ada/x", "a da/x"],
 )
 def test_a_name_that_is_no_repository_is_refused(course, name):
     before = texts(course)
@@ -117,9 +118,16 @@ def test_a_readme_without_its_markers_changes_nothing(course):
 def test_an_unpublished_course_shows_no_launch_link():
     """Would a reader of the README or of a notebook meet a button that leads nowhere?"""
     published = read_address(ROOT)
-    shown = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*/*.ipynb"), *ROOT.glob("solutions/*/*.ipynb")]
+    shown = [
+        ROOT / "README.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("notebooks/*/*.ipynb"),
+        *ROOT.glob("solutions/*/*.ipynb"),
+    ]
     for path in shown:
-        for address in re.findall(r"(?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/([\w.-]+/[\w.-]+)", path.read_text()):
+        for address in re.findall(
+            r"(?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/([\w.-]+/[\w.-]+)", path.read_text()
+        ):
             assert published and address == published.repository, f"{path.relative_to(ROOT)} launches {address}"
 
 
