@@ -6,6 +6,7 @@ import functools
 import re
 
 import torch
+from torch.autograd.graph import increment_version
 
 from autograder.simgpu import compat, randomness, schema
 from autograder.simgpu.errors_like_cuda import device_mismatch
@@ -64,6 +65,8 @@ def run(plan: schema.Plan, args: tuple, kwargs: dict):
     if plan.resizes:
         for tensor, alias in pairs:
             follow(tensor, alias)
+    for position in plan.version_lists:
+        increment_version(args[position])
     return _results(plan, result, args, kwargs, pairs)
 
 

@@ -60,6 +60,7 @@ class Plan:
         "short",
         "syncs",
         "takes_generator",
+        "version_lists",
         "written_returns",
     )
 
@@ -77,6 +78,12 @@ class Plan:
         self.random = torch.Tag.nondeterministic_seeded in op.tags
         self.pointwise = torch.Tag.pointwise in op.tags
         self.number_positions = _number_positions(self.short, schema.arguments)
+        self.version_lists = [k for k, a in enumerate(schema.arguments) if self._bumps_list(a)]
+
+    def _bumps_list(self, argument) -> bool:
+        """CUDA's foreach kernels count the tensors of a list as changed themselves (increment_version in
+        ATen/native/cuda/Foreach*.cu); autograd does it only for single tensors."""
+        return self.short.startswith("_foreach_") and _is_written(argument)
 
 
 def _number_positions(short, arguments) -> list[int]:

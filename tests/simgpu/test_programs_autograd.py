@@ -221,3 +221,15 @@ def test_complex_numbers_and_small_floats(device):
     assert x.grad.device == device
     assert torch.view_as_real(x.detach()).shape == (4, 2)
     assert torch.ones(4, device=device).to(torch.float8_e4m3fn).float().tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("foreach", [True, False])
+def test_an_optimizer_step_is_seen_by_an_older_graph(foreach, device):
+    """GIVEN a graph that saved a weight WHEN the optimizer changes the weight THEN its backward is refused, as on CUDA."""
+    layers = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).to(device)
+    optimizer = torch.optim.SGD(layers.parameters(), lr=0.1, foreach=foreach)
+    loss = layers(torch.randn(2, 4, device=device)).sum()
+    loss.backward(retain_graph=True)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
