@@ -14,11 +14,17 @@ _TELLING = 1.2  # reserved is drawn when one trace holds this many times what th
 
 
 def draw_comparison(before, after) -> MemoryFigure:
-    """Return one figure with allocated and peak of both; reserved too, where it differs."""
+    """Return one figure with allocated and peak of both; reserved too, where it differs.
+
+    When one run began with more memory in use (a notebook often still holds what the first run returned), that
+    surplus is taken off its allocated and peak, so that both curves begin at the same level; the axis says so.
+    """
     figure = MemoryFigure()
     axes = figure.subplots()
-    names = ["allocated", "peak"] + (["reserved"] if _reserved_differs(before, after) else [])
-    top = max(max(getattr(trace, name)) for trace in (before, after) for name in names)
+    start = min(before.baseline, after.baseline)
+    shifted = before.baseline != after.baseline
+    names = ["allocated", "peak"] + (["reserved"] if not shifted and _reserved_differs(before, after) else [])
+    top = max(max(getattr(t, name) - (t.baseline - start)) for t in (before, after) for name in names)
     limits = Limits(0.0, top * 1.08 or 1.0)
     unit = unit_for(limits.top)
     for which, trace, style in (("before", before, palette.BEFORE), ("after", after, palette.AFTER)):
@@ -26,9 +32,12 @@ def draw_comparison(before, after) -> MemoryFigure:
         for name in names:
             label = which if name == "allocated" else f"{name} {which}"
             extra = {"allocated": {}, "peak": palette.THIN, "reserved": palette.STAIRS}[name]
-            axes.plot(steps, getattr(trace, name) / unit.nbytes, label=label, **{**style, **extra})
+            values = getattr(trace, name) - (trace.baseline - start)
+            axes.plot(steps, values / unit.nbytes, label=label, **{**style, **extra})
     shade_warmup(axes, max(before, after, key=lambda trace: trace.warmup))
     finish(axes, limits, unit)
+    if shifted:
+        axes.set_ylabel(f"{axes.get_ylabel()},\nfrom the same start")
     figure.suptitle(_title(before, after), x=0.01, ha="left", fontsize=12, fontweight="bold")
     figure.alt = _describe(before, after)
     return figure

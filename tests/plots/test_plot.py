@@ -92,6 +92,18 @@ def test_before_and_after_share_one_axis(leak, flat):
     assert figure.get_suptitle() == "Before: grows 1.0 MiB per step. After: stays flat (simulated GPU)"
 
 
+def test_what_the_first_run_left_behind_is_not_counted_against_the_second():
+    """GIVEN the leak of the first run still alive WHEN the second starts THEN both curves begin at the same level."""
+    before = make_trace([(4 + i) * MIB for i in range(13)], baseline=3 * MIB)
+    after = make_trace([21 * MIB] * 13, baseline=20 * MIB)
+    figure = plot(before=before, after=after)
+    drawn = lines(figure)
+    np.testing.assert_allclose(drawn["before"].get_ydata() * MIB, before.allocated)
+    np.testing.assert_allclose(drawn["after"].get_ydata() * MIB, [4 * MIB] * 13)
+    assert "from the same start" in figure.axes[0].get_ylabel()
+    assert "reserved after" not in drawn
+
+
 def test_two_flat_recordings_are_told_apart_by_what_differs(flat):
     """Does the title name the peak, or reserved where peaks are alike?"""
     high = make_trace([3 * MIB] * 13, [9 * MIB] * 13, [10 * MIB] * 13)

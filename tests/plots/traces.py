@@ -7,7 +7,7 @@ import numpy as np
 from autograder.trace.samples import Sample, robust_slope
 
 
-def make_trace(allocated, peak=None, reserved=None, warmup=3, source="simgpu"):
+def make_trace(allocated, peak=None, reserved=None, warmup=3, source="simgpu", baseline=0):
     """Return what the plots read of a Trace."""
     peak = allocated if peak is None else peak
     reserved = peak if reserved is None else reserved
@@ -17,5 +17,5 @@ def make_trace(allocated, peak=None, reserved=None, warmup=3, source="simgpu"):
     return SimpleNamespace(
         samples=samples, steady=steady, warmup=warmup, source=source, simulated=source == "simgpu",
         allocated=np.array(allocated), peak=np.array(peak), reserved=np.array(reserved),
-        slope=robust_slope([sample.allocated for sample in steady]),
+        baseline=baseline, slope=robust_slope([sample.allocated for sample in steady]),
     )  # fmt: skip
