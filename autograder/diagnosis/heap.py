@@ -108,8 +108,6 @@ class Referrers:
                     parents.append(parent)
 
     def _is_ours(self, parent: object) -> bool:
-        if type(parent) in (Refs, Table):
-            return True
         if inspect.isframe(parent):
             return parent.f_code.co_filename.startswith(_PACKAGE)
         return type(parent).__module__.startswith(__package__)

@@ -28,10 +28,8 @@ class NotebookNames:
     def anchors(self, mapping: dict, keys: list) -> list[Anchor]:
         """Name an entry of ``Out`` once, as ``Out[n]``; a variable of the notebook as a global.
 
-        IPython's own copies of ``_`` go with it and are not named apart.
+        IPython's own copies of ``_`` get the same name.
         """
-        if any(mapping is copy for copy in self._copies):
-            return []
         if mapping is self._out:
             return [Anchor("out", "IPython's", f"Out[{key}]", "(a cell's last expression)") for key in keys]
         anchors = [Anchor("global", "global", key) for key in keys if not _LAST_RESULTS.fullmatch(key)]

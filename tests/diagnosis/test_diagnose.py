@@ -1,6 +1,7 @@
 """Does a diagnosis say what grew, where, and who holds it, and leave everything as it was?"""
 
 import gc
+from collections import deque
 
 import pytest
 import torch
@@ -48,10 +49,20 @@ def test_what_each_step_replaces_is_not_blamed(record, device):
     assert [(group.count, group.largest) for group in report.groups] == [(8, 8 * 64 * 4)]
 
 
+def test_a_window_beside_a_leak_is_not_blamed(record, device):
+    """GIVEN a leak of 1 KiB a step beside a window of the last three larger outputs THEN the leak is the answer."""
+    kept, window = [], deque(maxlen=3)
+
+    def step():
+        kept.append(torch.ones(256, device=device))
+        window.append(torch.ones(512, device=device))
+
+    report = diagnose(record(step, steps=12, warmup=4))
+    assert [(group.count, group.largest) for group in report.groups] == [(12, 1024)]
+
+
 def test_a_window_of_fixed_length_is_not_growth(record, device):
     """GIVEN a buffer that keeps the last four outputs THEN nothing grew, in one line."""
-    from collections import deque
-
     window = deque(maxlen=4)
     report = diagnose(record(lambda: window.append(torch.ones(256, device=device)), steps=12, warmup=6))
     assert not report.grew and not report.groups

@@ -4,6 +4,9 @@ Each case plants one holder and leaves the storage in ``found``; the name ``foun
 object that is popped before the search, so the planted holder is the only one.
 """
 
+import gc
+import sys
+
 import pytest
 import torch
 
@@ -230,12 +233,35 @@ found = next(loader)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_planted_holder_is_the_answer(name, learner):
+def test_the_planted_holder_is_the_answer(name, small_heap, learner):
     """Is the planted holder named, and is nobody else accused?"""
     source, expected = CASES[name]
     namespace = learner(source)
     answers = [(holder.kind, holder.text) for holder in holders(namespace.pop("found"))]
     assert answers == [expected]
+
+
+def test_the_collector_waits(device):
+    """GIVEN a collector that runs at every allocation THEN it does not run amid the search, and goes on after."""
+    kept = [torch.ones(4, device=device)]
+    amid = []
+
+    def note(phase, info):
+        frame = sys._getframe()
+        while frame is not None:
+            amid.append(frame.f_code.co_name == "look_up")
+            frame = frame.f_back
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(note)
+    gc.set_threshold(1, 1, 1)
+    try:
+        holders(kept[0])
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(note)
+    assert amid and not any(amid)
+    assert gc.isenabled()
 
 
 def test_a_running_functions_variable_is_found(device):
@@ -265,7 +291,6 @@ def test_looking_at_a_running_function_leaves_no_reference_in_it(device):
 
 def test_last_traceback_is_named(device, monkeypatch):
     """Is the place where Python keeps an uncaught error said, and not only the frame?"""
-    import sys
 
     def step():
         big = torch.ones(4, device=device)
