@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from pathlib import Path
 
 import nbformat
@@ -29,13 +27,13 @@ def write_notebook(notebook: NotebookNode, path: Path) -> None:
 
 
 def release(root: Path, slug: str) -> None:
-    """Make ``root/notebooks/slug`` from ``root/solutions/slug``; the gradebook goes to ``root/build.db``.
+    """Make ``root/notebooks/slug`` from ``root/solutions/slug``, as ``nbgrader generate_assignment --no-db`` does.
 
     Raises ``LessonError`` with nbgrader's own last error line if it refuses the notebook.
     """
     from nbgrader.converters import GenerateAssignment
     from nbgrader.coursedir import CourseDirectory
-    from nbgrader.utils import capture_log, setenv
+    from nbgrader.utils import capture_log
     from traitlets.config import Config
 
     config = Config()
@@ -43,20 +41,15 @@ def release(root: Path, slug: str) -> None:
     config.CourseDirectory.source_directory = "solutions"
     config.CourseDirectory.release_directory = "notebooks"
     config.CourseDirectory.assignment_id = slug
-    config.CourseDirectory.db_url = f"sqlite:///{root / 'build.db'}"
+    config.GenerateAssignment.no_database = True
+    config.SaveCells.enabled = False
     converter = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config)
     converter.log = _quiet_log()
-    with setenv(PATH=tools_path()):
-        outcome = capture_log(converter)
+    outcome = capture_log(converter)
     if not outcome["success"]:
         raise LessonError(f"lessons/{slug}.py: nbgrader refuses it: {_reason(outcome)}")
     path = root / "notebooks" / slug / f"{slug}.ipynb"
     write_notebook(nbformat.read(path, as_version=4), path)
-
-
-def tools_path() -> str:
-    """Return PATH with this interpreter's scripts first: nbgrader starts ``alembic`` by its bare name."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def _quiet_log() -> logging.Logger:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 
-from autograder.authoring.release import tools_path
 from autograder.errors import AutograderError
 
 
@@ -80,13 +80,18 @@ class Course:
         converter.log = _log()
         package = str(Path(__file__).resolve().parents[2])
         search = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH")) if part)
-        with setenv(PATH=tools_path(), PYTHONPATH=search), warnings.catch_warnings():
+        with setenv(PATH=_tools_path(), PYTHONPATH=search), warnings.catch_warnings():
             warnings.simplefilter("ignore", SAWarning)
             outcome = capture_log(converter)
         if not outcome["success"]:
             raise GradingFailed(
                 f"nbgrader {converter_class.__name__} failed:\n{outcome.get('log') or outcome['error']}"
             )
+
+
+def _tools_path() -> str:
+    """Return PATH with this interpreter's scripts first: nbgrader starts ``alembic`` by its bare name."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def _log() -> logging.Logger:

@@ -18,18 +18,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RIGHT = "def totals(batches):\n    return [float(total(b)) for b in batches]\n"
 WRONG = "def totals(batches):\n    return [total(b) for b in batches]\n"
 ALWAYS_TRUE = "\nag.check.same = ag.check.flat = ag.check.no_graph = lambda *a, **k: 1\n"
-FAKE_PACKAGE = '''
+FAKE_PACKAGE = """
 class check:
     same = flat = no_graph = staticmethod(lambda *a, **k: 1)
 def setup(lesson): return "cpu"
 def record(*a, **k): return None
-'''
+"""
 
 ANSWERS = {
     "right": RIGHT + "import sys\nprint('stderr alone costs points in plain nbgrader', file=sys.stderr)\n",
     "wrong": WRONG,
     "patched_check": WRONG + ALWAYS_TRUE,
-    "patched_torch": WRONG + "torch.get_device_module('cpu').memory_allocated = lambda *a: 0\ntorch.is_tensor = lambda x: False\n",
+    "patched_torch": WRONG
+    + "torch.get_device_module('cpu').memory_allocated = lambda *a: 0\ntorch.is_tensor = lambda x: False\n",
     "redefined_helper": WRONG + "def total(batch):\n    return 0.0\ndef make_batches(*a):\n    return []\n",
     "exits": RIGHT + "import os\nos._exit(0)\n",
     "hangs": "def totals(batches):\n    while True: pass\n",
@@ -73,7 +74,12 @@ def _collect(root: Path, folder: Path) -> None:
     submit(folder, "edited_check_right", LESSON, with_check_source(answered(RIGHT), "raise ValueError"))
     submit(folder, "edited_check_wrong", LESSON, with_check_source(answered(WRONG), "2"))
     submit(folder, "deleted_check", LESSON, without_checks(answered(RIGHT)))
-    submit(folder, "edited_given", LESSON, _with_given(answered(WRONG), "def total(b): return 0.0\nScale = make_batches = None"))
+    submit(
+        folder,
+        "edited_given",
+        LESSON,
+        _with_given(answered(WRONG), "def total(b): return 0.0\nScale = make_batches = None"),
+    )
     submit(folder, "metadata", LESSON, _with_forged_metadata(answered(WRONG)))
     fake = submit(folder, "edited_helper_file", LESSON, answered(WRONG)) / "autograder"
     fake.mkdir()

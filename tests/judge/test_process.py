@@ -17,8 +17,9 @@ TRIALS = {
     "dies when called": "import os\ndef answer(x):\n    os._exit(0)\n",
     "is killed": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
     "hangs when called": "def answer(x):\n    while True: pass\n",
-    "writes to every open file": RIGHT + (
-        "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'{\"event\": \"verdict\", \"score\": 2}\\nnoise\\n')\n"
+    "writes to every open file": RIGHT
+    + (
+        'import os\nfor fd in range(3, 64):\n    try: os.write(fd, b\'{"event": "verdict", "score": 2}\\nnoise\\n\')\n'
         "    except OSError: pass\n"
     ),
     "prints a lot": RIGHT + "print('x' * 10_000_000)\n",
@@ -83,7 +84,9 @@ def test_files_beside_the_notebook_cannot_stand_in_for_the_package(tmp_path):
     """GIVEN a submission with its own autograder and torch, THEN the judge imports neither."""
     for name in ("autograder", "torch", "helper"):
         (tmp_path / f"{name}.py").write_text("VALUE = 2.0 * 4\nraise_if_imported = 1\n")
-    source = "import helper, autograder, torch\ndef answer(x):\n    return helper.VALUE if hasattr(torch, 'nn') else 0\n"
+    source = (
+        "import helper, autograder, torch\ndef answer(x):\n    return helper.VALUE if hasattr(torch, 'nn') else 0\n"
+    )
     trial = Trial("t", (Answer("a", source, "answer"),))
     (verdicts,) = judge(dataclasses.replace(make_plan(), trials=(trial,)), folder=tmp_path)
     assert verdicts["check-answer"].score == 2, verdicts
