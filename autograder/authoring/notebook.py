@@ -31,12 +31,26 @@ def solution_notebook(lesson: Lesson, address: Address | None = None) -> Noteboo
             cells.append(_install(ids, address))
         source = with_badges(cell.source, address, lesson.slug) if index == 0 else cell.source
         cells.append(_BUILDERS[cell.kind](ids, lesson, cell, source))
+    _let_run_all_go_on(cells)
     metadata = {
         "kernelspec": dict(KERNELSPEC),
         "language_info": {"name": "python"},
         "autograder": {"lesson": lesson.slug, "generated": banner(lesson)},
     }
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def _let_run_all_go_on(cells: list[NotebookNode]) -> None:
+    """Tag the cells that fail until the exercise above them is solved, so that "Run All" shows what comes after.
+
+    Source of the tag: "Add a raises-exception tag", nbclient and JupyterLab documentation.
+    """
+    exercise_seen = False
+    for cell in cells:
+        kind = cell.metadata.get("autograder", {}).get("kind")
+        exercise_seen = exercise_seen or kind == "exercise"
+        if exercise_seen and kind in ("demo", "check"):
+            cell.metadata["tags"] = ["raises-exception"]
 
 
 class _Ids:

@@ -64,6 +64,12 @@ def test_cells_have_stable_names_and_no_outputs(built):
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
 
+def test_run_all_goes_past_an_unsolved_exercise(built):
+    """Are just the cells that need the answer allowed to fail?"""
+    tagged = {cell.id for cell in notebook(built, "notebooks").cells if "raises-exception" in cell.metadata.get("tags", [])}
+    assert tagged == {"check-totals"}
+
+
 def test_nbgrader_knows_each_cell(built):
     """Is what must not change locked, and is what must be answered open?"""
     about = {
