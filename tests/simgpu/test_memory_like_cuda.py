@@ -31,6 +31,7 @@ def in_place_relu(x):
 # What CUDA keeps: the result and what backward needs, from derivatives.yaml and the CUDA kernels' outputs.
 FUSED = {
     "layer_norm": (lambda x: F.layer_norm(x, (WIDTH,)), ONE + 2 * rounded(ROWS * 4), 0),
+    "group_norm": (lambda x: F.group_norm(x, 4), ONE + 2 * rounded(ROWS * 4 * 4), 0),
     "softmax": (lambda x: x.softmax(1), ONE, 0),
     "gelu": (F.gelu, ONE, 0),
     "relu": (F.relu, ONE, 0),

@@ -16,7 +16,7 @@ pytest.importorskip("hypothesis")
 
 KNOWN = json.loads(Path(__file__).with_name("operators.json").read_text())
 SHARDS = 12
-MOST_SAMPLES = {torch.float32: 12, torch.complex64: 2, torch.bfloat16: 2, torch.int64: 2}
+MOST_SAMPLES = {torch.float32: 8, torch.complex64: 2, torch.bfloat16: 1, torch.int64: 1}
 UNINITIALISED = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
 
 
