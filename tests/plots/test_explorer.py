@@ -4,7 +4,7 @@ import IPython.display
 import pytest
 
 from autograder.errors import AutograderError
-from autograder.plots import explore, explorer
+from autograder.plots import explore, explorer, predict
 from autograder.plots.figure import MemoryFigure
 from tests.plots.traces import make_trace
 
@@ -113,3 +113,8 @@ def test_a_knob_that_is_none_is_refused(spec):
 def test_a_knob_the_function_does_not_have_is_refused():
     with pytest.raises(AutograderError, match=r"run\(batch\).*batch"):
         explore(run, batch=(1, 9))
+
+
+def test_an_earlier_prediction_is_not_drawn_over_it():
+    predict("q", ["stay flat", "grow"], answer="stay flat")
+    assert explore(run, steps=(5, 40)).axes[0].get_title(loc="left") == ""
