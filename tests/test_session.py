@@ -159,6 +159,7 @@ def test_where_the_simulated_gpu_cannot_be_the_cpu_serves(no_lessons, monkeypatc
     monkeypatch.setattr("autograder.trace.meters.cpu.keep_counting", lambda: None)
     assert session.setup("x") == torch.device("cpu")
     assert "(no simulated GPU: this torch is too old; reserved memory" in capsys.readouterr().out
+    assert default_device() == torch.device("cpu")
     assert session.device_module().memory_reserved() >= 0
     monkeypatch.setenv("AUTOGRADER_DEVICE", "simgpu")
     with pytest.raises(SimGpuUnavailable):

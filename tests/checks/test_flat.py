@@ -65,8 +65,8 @@ def test_a_loop_that_pulls_everything_first_is_found_in_all(record, device):
 
 def test_a_short_loop_that_pulls_everything_first_is_found(record, device):
     with record(warmup=3) as trace:
-        kept = [block(device) for _ in list(trace.steps(range(6)))]
-    assert len(kept) == 6
+        kept = [block(device) for i in list(trace.steps(range(6))) if i >= 3]
+    assert len(kept) == 3
     assert failure(trace).rule == "not flat"
 
 
