@@ -15,11 +15,11 @@ OPERATIONS = {
     "base": lambda x, number: number**x,
     "less": lambda x, number: x < number,
     "equal": lambda x, number: x == number,
-    "where": lambda x, number: torch.where(x == x, x, number),
+    "where": lambda x, number: torch.where(torch.ones_like(x, dtype=torch.bool), x, number),
     "maximum": lambda x, number: x.clamp(min=number),
     "foreach": lambda x, number: torch._foreach_mul([x], number)[0],
     "lerp": lambda x, number: torch.lerp(x, x + x, number),
-    "masked_fill": lambda x, number: x.masked_fill(x == x, number),
+    "masked_fill": lambda x, number: x.masked_fill(torch.ones_like(x, dtype=torch.bool), number),
     "assignment": lambda x, number: x.clone().index_fill_(0, torch.tensor([1], device=x.device), number),
     "remainder": lambda x, number: x % number,
 }
