@@ -45,6 +45,10 @@ class Climber:
             if not level:
                 return
 
+    def is_held(self, obj: object) -> bool:
+        """Does anything in Python hold ``obj``, or is it only kept alive from C++?"""
+        return id(obj) in self._running or bool(self.referrers.of(obj))
+
     def holders(self, obj: object) -> list[Chain]:
         """Return one chain per direct holder of ``obj``, easiest to explain first."""
         chains = [Chain(self._local_anchor(obj))] if id(obj) in self._running else []

@@ -33,6 +33,16 @@ class GraphWalk:
         """Return the nodes that saved the storage at ``pointer``."""
         return self._saved.get(pointer, Refs())
 
+    def carriers(self) -> Refs:
+        """Return the live tensors from which the walk entered the graph."""
+        return Refs(tensor for tensors in self._roots.values() for tensor in tensors)
+
+    def keep_roots(self, held) -> None:
+        """Forget the carriers that ``held(tensor)`` denies: a tensor that only the graph itself saved keeps nothing."""
+        for key, tensors in list(self._roots.items()):
+            self._roots[key] = Refs(tensor for tensor in tensors if held(tensor))
+        self._above.clear()
+
     def roots(self, node: object) -> Refs:
         """Return up to four tensors that keep ``node`` alive, nearest first."""
         self._climb(id(node))

@@ -61,6 +61,8 @@ class HolderSearch:
         self._graph = GraphWalk(everything, wanted, self._budget)
         self._climber = Climber(self._budget, graph=self._graph)
         del everything
+        self._climber.referrers.look_up(self._graph.carriers())
+        self._graph.keep_roots(self._climber.is_held)
         self._climber.prepare(self._everything_to_climb(wanted))
 
     @property

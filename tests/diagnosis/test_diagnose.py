@@ -147,3 +147,20 @@ def test_html_is_escaped_and_complete(record, device):
 def test_only_a_recording_can_be_diagnosed():
     with pytest.raises(RecordError, match=r"ag\.record.*dict"):
         diagnose({})
+
+
+def test_a_long_chain_is_blamed_on_the_one_tensor_that_carries_it(record, device):
+    """GIVEN a state carried over many steps THEN everything its graph saved is traced to it, however deep, and not to
+    the intermediate results that only the graph itself still knows."""
+    weight = torch.eye(8, device=device, requires_grad=True)
+    carried = {"state": torch.ones(4, 8, device=device)}
+
+    def step():
+        carried["state"] = (carried["state"] @ weight).tanh()
+
+    report = diagnose(record(step, steps=30))
+    (group,) = report.groups
+    assert group.count == 30
+    by_graph = [holder for holder in group.holders if holder.kind == "graph"]
+    assert [holder.count for holder in by_graph] == [30]
+    assert "carried" in by_graph[0].text
