@@ -96,7 +96,7 @@ class Run:
 
 # %%
 healthy = Run(log=lambda *record: None)
-ag.plot(ag.record(healthy.step))
+ag.plot(ag.record(healthy.step), prediction=False)
 
 # %% [markdown]
 # The first steps climb: gradients and Adam's state are born there. That is **warm-up**, not a leak (shaded).
