@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def start(root: Path, args: list[str]) -> int:
     lab = subprocess.Popen(command(root, args, port), env=environment)
     previous = signal.signal(signal.SIGTERM, lambda *_: lab.terminate())
     try:
-        wait_until_ready(lab, port)
+        wait_until_ready(lab, port, token)
         announce(port, token)
         return lab.wait()
     except KeyboardInterrupt:
@@ -137,20 +136,21 @@ def is_free(port: int) -> bool:
     return True
 
 
-def wait_until_ready(lab: subprocess.Popen, port: int) -> None:
-    """Return when JupyterLab answers; raise ``LaunchError`` if it stops first or stays silent."""
+def wait_until_ready(lab: subprocess.Popen, port: int, token: str) -> None:
+    """Return when our JupyterLab answers, or has had its time; raise ``LaunchError`` if it stops first.
+
+    The token tells ours from a server that took the port in the same moment.
+    """
+    status = urllib.request.Request(f"http://127.0.0.1:{port}/api/status", headers={"Authorization": f"token {token}"})
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline:
         if lab.poll() is not None:
             raise LaunchError("JupyterLab stopped before it was ready; its own message is above")
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=2).close()
+            urllib.request.urlopen(status, timeout=2).close()
             return
-        except urllib.error.HTTPError:
-            return
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.2)
-    raise LaunchError(f"JupyterLab did not answer on port {port} within {READY_WITHIN:.0f} s; its own message is above")
 
 
 def announce(port: int, token: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ from autograder.launch import lab, workspace
 
 root = Path(sys.argv[1])
 workspace.prepare(root)
-sys.exit(lab.start(root, ["--no-browser"]))
+sys.exit(lab.start(root, ["--no-browser", f"--port={sys.argv[2]}"]))
 """
 
 # JupyterLab keeps cells that are out of sight out of the page; tests look at all of them.
@@ -40,6 +41,13 @@ def find_chromium() -> str | None:
     """Return the path of Chromium: $CHROMIUM, or the first known name on PATH."""
     names = [name for name in (os.environ.get("CHROMIUM"), *CHROMIUM_NAMES) if name]
     return next(filter(None, map(shutil.which, names)), None)
+
+
+def _free_port() -> int:
+    """Return a port far from JupyterLab's own first choice, so that test runs side by side do not meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Lab:
@@ -62,7 +70,7 @@ class Lab:
             "JUPYTERLAB_SETTINGS_DIR": str(course / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(course / "workspaces"),
         }
-        command = [sys.executable, "-c", _START, str(course)]
+        command = [sys.executable, "-c", _START, str(course), str(_free_port())]
         self.process = subprocess.Popen(
             command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

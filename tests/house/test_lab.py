@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -74,4 +76,22 @@ def test_a_server_that_stops_at_once_is_reported():
     stopped = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
     stopped.wait()
     with pytest.raises(LaunchError, match="stopped before it was ready"):
-        lab.wait_until_ready(stopped, 1)
+        lab.wait_until_ready(stopped, 1, "token")
+
+
+def test_another_server_on_the_port_is_not_taken_for_ours(monkeypatch):
+    """GIVEN a server that refuses our token, and ours stopping WHEN we wait THEN the stop is noticed."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(403)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refuses) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"])
+        with pytest.raises(LaunchError, match="stopped before it was ready"):
+            lab.wait_until_ready(ours, other.server_port, "token")
+        other.shutdown()
