@@ -12,7 +12,6 @@ from __future__ import annotations
 import ast
 import gc
 import linecache
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,6 +23,8 @@ from autograder.judge.seal import Seal
 from autograder.judge.torch_state import Switches
 from autograder.judge.verdict import Verdict, explain, score_of, tampered
 from autograder.judge.watched import VERIFY, watched_body
+from autograder.session import current_lesson, device_module
+from autograder.trace import default_device
 
 
 class LessonBroken(AutograderError):
@@ -55,6 +56,7 @@ class Session:
         self._plan = plan
         self._stage = stage
         self._setup: dict | None = None
+        self._device = None
         self._seal: Seal | None = None
         self._switches: Switches | None = None
 
@@ -66,7 +68,7 @@ class Session:
         """
         self._stage("given", "")
         trusted = self._given_namespace()
-        self._arm(trusted)
+        self._arm()
         for given in self._plan.given:
             if not given.setup:
                 self._run_given(given, trusted)
@@ -93,18 +95,15 @@ class Session:
                 f"the lesson's own cell {given.name!r} fails: {type(error).__name__}: {error}"
             ) from error
 
-    def _arm(self, trusted: dict) -> None:
+    def _arm(self) -> None:
         """Take the seal once everything trusted is loaded and none of the learner's code has run.
 
         What exists by then is put out of the garbage collector's sight: each recording collects once, and would
         otherwise walk all of torch's own objects (0.4 s instead of a few milliseconds).
         """
         if self._seal is None:
-            import torch
-
-            self._device = trusted.get("device")
-            module = torch.get_device_module(self._device) if isinstance(self._device, torch.device) else None
-            self._seal = Seal(extra=[module] if module else [])
+            self._device = default_device() if current_lesson() else None
+            self._seal = Seal(extra=[device_module()])
             self._switches = Switches()
             gc.collect()
             gc.freeze()
@@ -199,7 +198,7 @@ class Session:
             trusted.update(before)
 
     def _sing(self) -> None:
-        if "autograder.session" in sys.modules and self._device is not None:
+        if self._device is not None:
             canary.sing(self._device)
             canary.audit()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from autograder.authoring import build
 from autograder.authoring.build import load
+from autograder.grading.course import Course
 from autograder.grading.demo import make_course, submit, with_answers, with_check_source, without_checks
 
 LESSON = "00_small_leak"
@@ -39,26 +39,28 @@ ANSWERS = {
 
 @pytest.fixture(scope="session")
 def small_course(tmp_path_factory):
+    """The class, graded once."""
+    course = Course(tmp_path_factory.mktemp("class"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOGRADER_DEVICE", "cpu")
+        _grade_the_class(tmp_path_factory.mktemp("authors"), course)
+    return course
+
+
+def _grade_the_class(root: Path, course: Course) -> None:
     """Build a lesson, release it, collect one submission of each kind, grade, give feedback, export."""
-    root, folder = tmp_path_factory.mktemp("authors"), tmp_path_factory.mktemp("class")
     (root / "lessons").mkdir()
     shutil.copy(Path(__file__).parent / f"lessons_small/{LESSON}.py", root / "lessons")
     shutil.copy(REPOSITORY / "nbgrader_config.py", root)
     build(root, progress=lambda line: None)
-    course = make_course(root, LESSON, folder)
-    with (folder / "nbgrader_config.py").open("a") as settings:
-        settings.write("\nc.TrustedVerdict.cell_timeout = 4\nc.Execute.timeout = 5\n")
-    previous = os.environ.get("AUTOGRADER_DEVICE")
-    os.environ["AUTOGRADER_DEVICE"] = "cpu"
-    try:
-        course.generate_assignment(LESSON)
-        _collect(root, folder)
-        course.autograde(LESSON)
-        course.generate_feedback(LESSON)
-        course.rows = {row["student_id"]: row for row in course.export(folder / "grades.csv")}
-    finally:
-        os.environ.pop("AUTOGRADER_DEVICE") if previous is None else os.environ.update(AUTOGRADER_DEVICE=previous)
-    return course
+    make_course(root, LESSON, course.root)
+    with (course.root / "nbgrader_config.py").open("a") as settings:
+        settings.write("\nc.TrustedVerdict.cell_timeout = 8\nc.Execute.timeout = 5\n")
+    course.generate_assignment(LESSON)
+    _collect(root, course.root)
+    course.autograde(LESSON)
+    course.generate_feedback(LESSON)
+    course.rows = {row["student_id"]: row for row in course.export(course.root / "grades.csv")}
 
 
 def _collect(root: Path, folder: Path) -> None:

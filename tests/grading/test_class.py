@@ -8,6 +8,8 @@ import pytest
 from autograder.errors import LessonError
 from autograder.grading.source import read_source
 
+pytestmark = pytest.mark.xdist_group("class")  # graded once, in one of the parallel test processes
+
 LESSON = "00_small_leak"
 SCORES = {
     "right": 2,
