@@ -7,9 +7,11 @@ import builtins
 import pytest
 import torch
 
+from autograder.judge.plan import Answer, Trial
 from autograder.judge.seal import Seal
+from autograder.judge.session import Session
 from autograder.judge.torch_state import Switches
-from tests.judge.conftest import RIGHT, WRONG
+from tests.judge.conftest import RIGHT, WRONG, make_plan
 
 REPLACEMENTS = {
     "a check": ("import autograder.checks as c\nc.flat = lambda *a, **k: 1\n", "autograder.checks.flat"),
@@ -109,3 +111,32 @@ def test_switches_are_set_back():
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
     assert torch._C._len_torch_function_stack() == 0
+
+
+MENDS_ITSELF = """
+import autograder.units as units
+
+def answer(x):
+    honest = units.human
+    def lie(n):
+        units.human = honest
+        return "0 B"
+    units.human = lie
+    return total(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "import autograder as ag\nanswer(torch.ones(4))\nimported = ag.units.human(4096)\nassert imported == '0 B'\n2",
+        "import autograder as ag\ndef verdict():\n    answer(torch.ones(4))\n    assert ag.units.human(4096) == '0 B'\nverdict()\n2",
+    ],
+    ids=["in the cell", "in a function of the cell"],
+)
+def test_a_replacement_that_mends_itself_is_seen(check):
+    """GIVEN a replacement that puts the original back once it has lied, THEN it is seen before it can lie."""
+    session = Session(make_plan(check=check))
+    (verdict,) = session.run(Trial("t", (Answer("a", MENDS_ITSELF, "answer"),)))
+    assert verdict.score == 0
+    assert "`autograder.units.human` was replaced while your answer ran" in verdict.reason
