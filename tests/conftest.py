@@ -1,5 +1,18 @@
-"""The simulated GPU joins before any test runs a backward pass: a device cannot be added after the first one."""
+"""What every test may count on: the simulated GPU is there, and no earlier test still counts CPU tensors."""
+
+import pytest
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from autograder import simgpu
 
-simgpu.enable()
+simgpu.enable()  # a device cannot be added after the first backward of a process
+
+
+@pytest.fixture(autouse=True)
+def cpu_ledger_closed():
+    """``setup()`` on the CPU counts for the rest of its process; here the next test must start without it."""
+    from autograder.trace.meters.cpu import LEDGER
+
+    yield
+    while any(mode is LEDGER for mode in _get_current_dispatch_mode_stack()):
+        LEDGER.__exit__(None, None, None)

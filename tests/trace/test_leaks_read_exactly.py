@@ -152,3 +152,10 @@ def test_views_of_what_was_there_before_cost_nothing(record, device):
     trace = record(lambda i: views.append(batches[i].view(-1)[:8]))
     assert trace.final == trace.baseline
     assert trace.allocations.sum() == 0
+
+
+def test_a_gradient_that_is_all_zeros_takes_no_memory(record, device):
+    """GIVEN an operator whose gradient PyTorch represents without memory (sgn) WHEN recorded THEN nothing breaks."""
+    x = torch.ones(1024, device=device, requires_grad=True)
+    trace = record(lambda: torch.autograd.grad(x.sgn().sum(), x), steps=5)
+    assert trace.slope == 0

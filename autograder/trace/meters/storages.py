@@ -116,7 +116,7 @@ class StorageLedger(TorchDispatchMode):
         return result
 
     def _book(self, tensor: torch.Tensor, func, args: tuple) -> None:
-        if tensor.layout is not torch.strided:
+        if tensor.layout is not torch.strided or tensor._is_zerotensor():
             return
         storage = tensor.untyped_storage()
         if storage.device.type != self.device_type:
@@ -166,6 +166,6 @@ def _is_an_arguments(storage: torch.UntypedStorage, args: tuple) -> bool:
         items = argument if isinstance(argument, _tensor_lists) else (argument,)
         for item in items:
             strided = isinstance(item, torch.Tensor) and item.layout is torch.strided
-            if strided and item.untyped_storage().data_ptr() == address:
+            if strided and not item._is_zerotensor() and item.untyped_storage().data_ptr() == address:
                 return True
     return False
