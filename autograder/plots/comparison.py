@@ -60,7 +60,7 @@ def _title(before, after) -> str:
 def _describe(before, after) -> str:
     parts = [
         f"{which}, over {len(trace.samples)} steps, allocated {slope_words(trace.slope)} and the highest peak is "
-        f"{human(highest(trace))}"
+        f"{human(highest(trace) - trace.baseline)} above where it began"
         for which, trace in (("Before", before), ("After", after))
     ]
     return f"Two recordings on the {device_words(before)} over the same axes. {'. '.join(parts)}."
