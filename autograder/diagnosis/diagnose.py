@@ -9,7 +9,7 @@ from .heap import collector_paused
 from .holders import SECONDS, HolderSearch
 from .report import Diagnosis
 
-_MOST_LOOKED_UP = 256  # storages per group whose holders are searched
+_MOST_LOOKED_UP = 1000  # storages per group whose holders are searched
 _WHERE = {"cuda": "GPU", "simgpu": "simulated GPU", "cpu": "CPU"}
 
 
@@ -54,9 +54,9 @@ def _fill(report: Diagnosis, trace, seconds: float) -> None:
 def _choose_groups(report: Diagnosis, groups: list[Group], trace) -> None:
     steps = [sample.step for sample in trace.steady] or [0]
     growing, others = split_growing(groups, steps[0], steps[-1])
-    if sum(group.nbytes for group in growing) * 2 < report.growth:
+    if sum(group.occupied for group in growing) * 2 < report.growth:
         report.larger = bool(others) and others[0].count == 1 and report.slope >= 1
-        growing = sorted(growing + others[:1] if report.larger else growing + others, key=lambda group: -group.nbytes)
+        growing = sorted(growing + others[:1] if report.larger else growing + others, key=lambda group: -group.occupied)
     report.groups = growing
 
 

@@ -21,8 +21,8 @@ class Group:
     ----------
     site : Site or None
         The line that allocated them.
-    count, nbytes : int
-        How many, and their bytes together.
+    count, nbytes, occupied : int
+        How many, the bytes they asked for together, and the bytes of the blocks they got.
     smallest, largest : int
         Bytes of the smallest and of the largest; equal unless the line leaves many sizes behind.
     steps : tuple[int, ...]
@@ -34,6 +34,7 @@ class Group:
     site: object
     count: int
     nbytes: int
+    occupied: int
     smallest: int
     largest: int
     steps: tuple[int, ...]
@@ -60,7 +61,7 @@ def group_survivors(survivors) -> list[Group]:
         if len(members) > _MOST_SIZES and count < _FEW_OF_EACH * len(members):
             members = [[one for same in members for one in same]]
         groups.extend(_group(site, same) for same in members)
-    return sorted(groups, key=lambda group: -group.nbytes)
+    return sorted(groups, key=lambda group: -group.occupied)
 
 
 def _group(site, survivors) -> Group:
@@ -69,6 +70,7 @@ def _group(site, survivors) -> Group:
         site=site,
         count=len(sizes),
         nbytes=sum(sizes),
+        occupied=sum(survivor.block_size for survivor in survivors),
         smallest=min(sizes),
         largest=max(sizes),
         steps=tuple(sorted({survivor.step for survivor in survivors})),

@@ -12,6 +12,7 @@ from .chains import Words, in_words
 from .climb import Climber
 from .graphwalk import GraphWalk, gradient_of
 from .heap import Budget, Refs, Table, collector_paused, live_tensors, storage_pointer
+from .merge import merge_positions
 
 SECONDS = 8.0
 
@@ -84,7 +85,7 @@ class HolderSearch:
                 savers.setdefault(root, Counter()).update(names)
         found = [Holder(words.kind, words.text, count) for words, count in direct.items()]
         found += [Holder("graph", _graph_text(root, savers[root]), count) for root, count in graphs.items()]
-        return sorted(found, key=lambda holder: (-holder.count, _RANK[holder.kind]))
+        return sorted(merge_positions(found), key=lambda holder: (-holder.count, _RANK[holder.kind]))
 
     def _direct(self, pointer: int) -> set[Words]:
         """Who refers to a tensor over this storage, and whose gradient it is."""

@@ -86,16 +86,15 @@ class Diagnosis:
         lines = []
         if len(self.groups) > _SHOWN_GROUPS:
             hidden = self.groups[_SHOWN_GROUPS:]
-            lines.append(f"and {len(hidden)} smaller groups, {human(sum(group.nbytes for group in hidden))} in all.")
-        if self.grew and self.graph_nodes:
-            lines.append(f"{self.graph_nodes:,} autograd graph nodes are alive.")
+            lines.append(f"and {len(hidden)} smaller groups, {human(sum(group.occupied for group in hidden))} in all.")
         return lines + self.notes
 
 
 def _how_many(group: Group) -> str:
+    blocks = f" (in a block of {human(group.occupied / group.count)})" if group.occupied > 1.5 * group.nbytes else ""
     if group.count == 1:
-        return f"1 tensor of {group.each}"
-    return f"{group.count:,} tensors of {group.each} each, {human(group.nbytes)} in all"
+        return f"1 tensor of {group.each}{blocks}"
+    return f"{group.count:,} tensors of {group.each} each{blocks}, {human(group.occupied)} in all"
 
 
 def _site(group: Group) -> str:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from autograder.diagnosis import Holder, diagnose
+from autograder.diagnosis.merge import merge_positions
 from autograder.errors import RecordError
 
 
@@ -164,3 +165,30 @@ def test_a_long_chain_is_blamed_on_the_one_tensor_that_carries_it(record, device
     by_graph = [holder for holder in group.holders if holder.kind == "graph"]
     assert [holder.count for holder in by_graph] == [30]
     assert "carried" in by_graph[0].text
+
+
+def test_a_small_leak_is_found_beside_large_gradients(record, device):
+    """GIVEN 4 bytes kept per step, a 512-byte block each, beside 64 KiB of gradients that every step replaces THEN the
+    4 bytes are the answer: growth is counted in blocks."""
+    model = torch.nn.Linear(128, 128).to(device)
+    history = []
+
+    def step():
+        model.zero_grad()
+        loss = model(torch.ones(8, 128, device=device)).sum()
+        loss.backward()
+        history.append({"loss": loss.detach()})
+
+    report = diagnose(record(step, steps=10))
+    (group,) = report.groups
+    assert (group.count, group.nbytes, group.occupied) == (10, 40, 5120)
+    assert "10 tensors of 4 B each (in a block of 512 B), 5.0 KiB in all" in repr(report)
+    (holder,) = group.holders
+    assert "history[3…12]" in holder.text and holder.count == 10
+
+
+def test_positions_in_one_container_are_told_as_one():
+    """Are entries of one list merged, and others left alone?"""
+    entries = [Holder("list", f"list `kept[{i}]`", 2) for i in (3, 4, 5)] + [Holder("list", "list `other[3]`")]
+    nested = [Holder("list", "list `grid[1][2]`"), Holder("list", "list `grid[1][3]`")]
+    assert merge_positions(entries + nested) == [Holder("list", "list `kept[3…5]`", 6), entries[-1], *nested]
