@@ -13,8 +13,8 @@ from .scale import Limits, curve_label, limits_for, unit_for
 from .shapes import measured_shape, predicted_values, verdict_words
 from .words import device_words, highest, slope_words
 
-_LEGEND_COLUMNS = 5
-_ABOVE_THE_LEGEND = 26  # points
+_LEGEND_LETTERS = 58  # of all labels together, that fit in one row
+_LEGEND_ROW = 16  # points
 
 
 def draw_timeline(trace, prediction: Prediction | None) -> MemoryFigure:
@@ -30,12 +30,11 @@ def draw_timeline(trace, prediction: Prediction | None) -> MemoryFigure:
         first = len(steps) - len(guess)
         axes.plot(steps[first:], [v / unit.nbytes for v in guess], label="you predicted", **palette.PREDICTED)
     shade_warmup(axes, trace)
-    finish(axes, limits, unit)
+    rows = finish(axes, limits, unit)
     figure.suptitle(_title(trace), x=0.01, ha="left", fontsize=12, fontweight="bold")
     if prediction:
-        axes.set_title(
-            verdict_words(prediction, trace), loc="left", fontsize=10, color=palette.GREY, pad=_ABOVE_THE_LEGEND
-        )
+        above = 10 + rows * _LEGEND_ROW
+        axes.set_title(verdict_words(prediction, trace), loc="left", fontsize=10, color=palette.GREY, pad=above)
     figure.alt = _describe(trace, prediction)
     return figure
 
@@ -57,8 +56,8 @@ def shade_warmup(axes, trace) -> None:
         axes.axvspan(warm[0].step - 0.5, warm[-1].step + 0.5, label="warm-up", **palette.WARMUP)
 
 
-def finish(axes, limits: Limits, unit) -> None:
-    """Label and limit the axes, and put the legend above them, where it hides nothing."""
+def finish(axes, limits: Limits, unit) -> int:
+    """Label and limit the axes, and put the legend above them, where it hides nothing; return its rows."""
     axes.set_ylim(limits.bottom / unit.nbytes, limits.top / unit.nbytes)
     axes.set_ylabel(f"memory ({unit.name})" + (",\nnot from zero" if limits.cut else ""))
     axes.set_xlabel("step")
@@ -67,7 +66,10 @@ def finish(axes, limits: Limits, unit) -> None:
     axes.margins(x=0.01)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=_LEGEND_COLUMNS, frameon=False, fontsize=9)
+    labels = axes.get_legend_handles_labels()[1]
+    columns = len(labels) if sum(map(len, labels)) <= _LEGEND_LETTERS else 3
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize=9)
+    return -(-len(labels) // columns)
 
 
 def _title(trace) -> str:
