@@ -6,6 +6,7 @@ import torch
 
 from autograder.checks.nested import tensors_in
 from autograder.checks.verdict import failed, passed
+from autograder.errors import RecordError
 
 
 def no_graph(x, *, exercise: str | None = None, points: float = 1) -> float:
@@ -27,25 +28,32 @@ def no_graph(x, *, exercise: str | None = None, points: float = 1) -> float:
 
 
 def graph_depth(x, *, at_most: int, exercise: str | None = None, points: float = 1) -> float:
-    """Check the length of the longest chain of autograd nodes behind any tensor in ``x``.
+    """Check the length of the longest chain of autograd nodes behind any tensor in ``x`` (see ``depth_of``).
 
     Raises CheckFailed, "graph too deep".
     """
-    depths = [(_depth(tensor.grad_fn), path) for path, tensor in tensors_in(x)]
+    depths = [(depth_of(tensor), path) for path, tensor in tensors_in(x)]
     deepest, path = max(depths, default=(0, ""))
     if deepest > at_most:
         raise failed(
             "graph too deep",
-            f"allowed {at_most} nodes in a chain",
-            f"found {deepest}{' at ' + path if path else ''}",
+            f"{at_most} nodes allowed",
+            f"the graph{' at ' + path if path else ''} is {deepest} nodes deep",
             exercise,
             advice="Cut the graph with `.detach()` where one step hands its state to the next",
         )
     return passed(f"the graph is {deepest} nodes deep, {at_most} allowed", points)
 
 
-def _depth(root: torch.autograd.graph.Node | None) -> int:
-    """Length in nodes of the longest path from a node (each visited once, without recursion)."""
+def depth_of(tensor: torch.Tensor) -> int:
+    """Return the length in nodes of the longest chain of autograd nodes behind a tensor, 0 without a graph.
+
+    A parameter's own node (``AccumulateGrad``) counts: it is the end of the chain. Each node is visited once, without
+    recursion, so that very deep graphs can be measured. Raises RecordError for what is no tensor.
+    """
+    if not issubclass(type(tensor), torch.Tensor):
+        raise RecordError(f"check.depth_of() expects a tensor, got {type(tensor).__name__}")
+    root = tensor.grad_fn
     depths: dict = {None: 0}
     stack = [root]
     while stack:

@@ -14,7 +14,13 @@ _RETURNED_SCALARS = 4
 
 
 def flat(
-    trace: Trace, *, per_step: float = 0, of: float | None = None, exercise: str | None = None, points: float = 1
+    trace: Trace,
+    *,
+    per_step: float = 0,
+    of: float | None = None,
+    steps: int | None = None,
+    exercise: str | None = None,
+    points: float = 1,
 ) -> float:
     """Check that device memory does not grow from step to step. Host memory is not device memory and may grow.
 
@@ -29,24 +35,27 @@ def flat(
         Bytes by which memory may grow per step; a fraction of ``of`` if that is given.
     of : float, optional
         A measured size in bytes, such as the leak's own slope.
+    steps : int, optional
+        How many steps the recording must have, warm-up included: the number of items the loop was given.
 
     Raises
     ------
     CheckFailed
-        "not flat", with the line that allocated and the holder; "too few steps" if there is nothing to judge.
+        "not flat", with the line that allocated and the holder; "too few steps" if there is nothing to judge;
+        "too few steps" or "too many steps" if their number is not ``steps``.
     """
-    expect_settled_trace(trace, "flat", exercise)
+    expect_settled_trace(trace, "flat", exercise, steps)
     limit = per_step if of is None else per_step * of
     allocated = [sample.allocated for sample in trace.samples]
-    steps = len(allocated) - trace.warmup
+    steady = len(allocated) - trace.warmup
     slope = robust_slope(allocated[trace.warmup :])
     growth = trace.final - _early_level(allocated, trace.warmup)
     if slope > limit:
-        actual = f"grew {human(slope)} per step over {steps} steps"
-    elif growth > limit * steps + BLOCK * min(_RETURNED_SCALARS, steps // 2):
-        actual = f"grew {human(growth)} in all over {steps} steps, counted when the loop was over"
+        actual = f"grew {human(slope)} per step over {steady} steps"
+    elif growth > limit * steady + BLOCK * min(_RETURNED_SCALARS, steady // 2):
+        actual = f"grew {human(growth)} in all over {steady} steps, counted when the loop was over"
     else:
-        return passed(f"memory is flat, {human(slope)} per step over {steps} steps", points)
+        return passed(f"memory is flat, {human(slope)} per step over {steady} steps", points)
     culprit, holder = blame(trace)
     raise failed("not flat", f"allowed {human(limit)} per step", actual, exercise, culprit=culprit, holder=holder)
 

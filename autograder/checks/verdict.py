@@ -28,20 +28,23 @@ def expect_trace(trace, check: str) -> None:
         raise RecordError(f"check.{check}() expects a trace from ag.record(...), got {type(trace).__name__}")
 
 
-def expect_settled_trace(trace, check: str, exercise: str | None) -> None:
-    """Raise CheckFailed ("too few steps") unless the trace has enough steps after warm-up to judge.
+def expect_settled_trace(trace, check: str, exercise: str | None, steps: int | None = None) -> None:
+    """Raise CheckFailed unless the trace has enough steps after warm-up to judge, or exactly ``steps`` in all.
 
-    A function that never pulls its items from ``trace.steps(...)``, or stops early, must not pass.
+    A function that never pulls its items from ``trace.steps(...)``, or stops early, must not pass ("too few steps");
+    nor, where the number is known, one that pulls more than there are to thin out what it does ("too many steps").
     """
     expect_trace(trace, check)
-    steady = max(0, len(trace.samples) - trace.warmup)
-    if steady >= LEAST_STEPS:
-        return
+    found = len(trace.samples)
     ended = f" and ended by {type(trace.error).__name__}" if trace.error is not None else ""
-    raise failed(
-        "too few steps",
-        f"expected at least {LEAST_STEPS} steps after {trace.warmup} of warm-up",
-        f"the trace has {len(trace.samples)} in all{ended}",
-        exercise,
-        advice="The loop must go through every item it is given",
-    )
+    actual = f"the trace has {found} in all{ended}"
+    if steps is not None and found > steps:
+        advice = "The loop must go through its items once"
+        raise failed("too many steps", f"expected {steps}, warm-up included", actual, exercise, advice=advice)
+    wanted = f"expected {steps}, warm-up included"
+    if steps is None or steps < trace.warmup + LEAST_STEPS:
+        steps = trace.warmup + LEAST_STEPS
+        wanted = f"expected at least {LEAST_STEPS} steps after {trace.warmup} of warm-up"
+    if found < steps:
+        advice = "The loop must go through every item it is given"
+        raise failed("too few steps", wanted, actual, exercise, advice=advice)

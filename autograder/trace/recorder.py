@@ -160,7 +160,7 @@ class Recording:
     def end_step(self) -> None:
         """Take the sample of the step that is open, if one is."""
         if self._open:
-            self.trace.samples.append(self._sample())
+            self.trace._add(self._sample())
             self._open = False
 
     def _sample(self) -> Sample:

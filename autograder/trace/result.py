@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,29 @@ from autograder.trace.steps import steps_over
 from autograder.trace.table import as_html, as_text
 
 
+class Readings(NamedTuple):
+    """Everything that was read while recording; replaced as a whole, never changed."""
+
+    samples: tuple[Sample, ...] = ()
+    baseline: int = 0
+    final: int = 0
+    after_loop: Sample | None = None
+    leftovers: tuple[Survivor, ...] = ()
+    error: BaseException | None = None
+
+
+def _reading(name: str) -> property:
+    return property(lambda trace: getattr(trace._readings, name))
+
+
 class Trace:
     """The samples of one recording and what can be read off them. All memory is in bytes.
 
+    A trace is what was measured: none of it can be set or extended from outside, except ``result``.
+
     Attributes
     ----------
-    samples : list[Sample]
+    samples : tuple[Sample, ...]
         One per step, warm-up included.
     warmup : int
         How many of them come before the measured ("steady") steps.
@@ -28,7 +46,7 @@ class Trace:
         Allocated before step 0 and at the end of the recording.
     after_loop : Sample or None
         What was counted between the last step and the end of the recording.
-    leftovers : list[Survivor]
+    leftovers : tuple[Survivor, ...]
         Storages allocated in steady steps (or after the last one) that were alive when the recording ended.
     device, source, title
         The device watched; "cuda", "simgpu" or "cpu"; and the name shown.
@@ -38,27 +56,52 @@ class Trace:
         Free for whoever records.
     """
 
+    samples = _reading("samples")
+    baseline = _reading("baseline")
+    final = _reading("final")
+    after_loop = _reading("after_loop")
+    leftovers = _reading("leftovers")
+    error = _reading("error")
+
     def __init__(self, meter: Meter, warmup: int, title: str) -> None:
-        self.samples: list[Sample] = []
-        self.warmup = warmup
-        self.title = title
-        self.baseline = self.final = 0
-        self.after_loop: Sample | None = None
-        self.leftovers: list[Survivor] = []
-        self.error: BaseException | None = None
-        self.result = None
-        self.device = meter.device
-        self.source = meter.source
-        self._meter = meter
-        self._snapshot: dict | None = None
-        self._recording = None
+        self._note(
+            warmup=warmup,
+            title=title,
+            device=meter.device,
+            source=meter.source,
+            result=None,
+            _meter=meter,
+            _readings=Readings(),
+            _snapshot=None,
+            _recording=None,
+            _steps_given=False,
+        )
+
+    def __setattr__(self, name: str, value) -> None:
+        if name != "result":
+            raise RecordError(
+                f"a trace cannot be changed: `{name}` is what was measured. Only `trace.result` is free for your own use"
+            )
+        self._note(result=value)
+
+    def __delattr__(self, name: str) -> None:
+        raise RecordError(f"a trace cannot be changed: `{name}` is what was measured")
 
     def steps(self, items: Iterable) -> Iterable:
-        """Return the items, each pull of which marks a step. Raises RecordError outside the ``with`` block."""
+        """Return the items, each pull of which marks a step.
+
+        Raises RecordError outside the ``with`` block, and at a second call: one recording has one loop.
+        """
         if self._recording is None:
             raise RecordError(
                 "trace.steps(items) marks steps while recording: use it inside `with ag.record() as trace:`"
             )
+        if self._steps_given:
+            raise RecordError(
+                "trace.steps(items) was already called in this recording: one recording has one loop. "
+                "Go through the items that were handed to you, or record again"
+            )
+        self._note(_steps_given=True)
         return steps_over(self._recording, items)
 
     @property
@@ -67,7 +110,7 @@ class Trace:
         return self.source == "simgpu"
 
     @property
-    def steady(self) -> list[Sample]:
+    def steady(self) -> tuple[Sample, ...]:
         """The samples after warm-up."""
         return self.samples[self.warmup :]
 
@@ -99,7 +142,7 @@ class Trace:
         """
         if self._snapshot is None:
             raise RecordError("the snapshot is taken when the recording ends: ask for it after the `with` block")
-        return self._snapshot
+        return dict(self._snapshot)
 
     def dump(self, path: str | os.PathLike) -> None:
         """Write the snapshot for PyTorch's memory viewer (pytorch.org/memory_viz, ``torch.cuda._memory_viz``)."""
@@ -109,17 +152,21 @@ class Trace:
     def _column(self, name: str) -> np.ndarray:
         return np.array([getattr(sample, name) for sample in self.samples], dtype=np.int64)
 
+    def _note(self, **values) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
     def _begin(self, recording, baseline: int) -> None:
-        self._recording = recording
-        self.baseline = self.final = baseline
+        self._note(_recording=recording, _readings=Readings(baseline=baseline, final=baseline))
+
+    def _add(self, sample: Sample) -> None:
+        self._note(_readings=self._readings._replace(samples=(*self.samples, sample)))
 
     def _end(self, after_loop: Sample, snapshot: dict, error: BaseException | None) -> None:
-        self._recording = None
-        self.after_loop = after_loop
-        self.final = after_loop.allocated
-        self.leftovers = self.survivors()
-        self.error = error
-        self._snapshot = snapshot
+        readings = self._readings._replace(
+            after_loop=after_loop, final=after_loop.allocated, leftovers=tuple(self.survivors()), error=error
+        )
+        self._note(_recording=None, _readings=readings, _snapshot=snapshot)
 
     def __repr__(self) -> str:
         return as_text(self)

@@ -74,7 +74,7 @@ def _nearest(frame) -> Place | None:
 class Site(NamedTuple):
     """The learner's line: where it stands and what it says.
 
-    ``cell`` is the execution count when the line is in a notebook cell, else None.
+    ``cell`` is the execution count when the line is in a notebook cell, shown as JupyterLab does, else None.
     """
 
     filename: str
@@ -84,7 +84,7 @@ class Site(NamedTuple):
     cell: int | None
 
     def __str__(self) -> str:
-        where = f"cell {self.cell}" if self.cell is not None else os.path.basename(self.filename)
+        where = f"cell [{self.cell}]" if self.cell is not None else os.path.basename(self.filename)
         said = f": `{self.source}`" if self.source else ""
         return f"{where}, line {self.line}{said}"
 

@@ -116,6 +116,36 @@ def test_a_recording_that_failed_cannot_be_judged(record):
     assert "the trace has 4 in all and ended by ZeroDivisionError" in str(failure(trace))
 
 
+def test_the_number_of_steps_can_be_demanded(record):
+    trace = record(lambda: None, steps=5, warmup=2)
+    assert ag.check.flat(trace, steps=7) == 1
+    assert "too few steps: expected 8, warm-up included; the trace has 7 in all" in str(failure(trace, steps=8))
+    error = failure(trace, steps=6, exercise="e")
+    assert str(error).startswith("too many steps: expected 6, warm-up included; the trace has 7 in all. The loop must")
+    assert str(error).endswith('Try ag.hint("e").')
+
+
+def test_demanding_few_steps_does_not_make_them_enough(record):
+    assert failure(record(lambda: None, steps=2, warmup=3), steps=5).rule == "too few steps"
+
+
+def test_empty_passes_over_the_items_hide_no_leak(record, device):
+    """GIVEN a leak in one pass of many WHEN the number of steps is known THEN the padding is told."""
+
+    def padded(items):
+        kept = [block(device) for _ in items]
+        for _ in range(100):
+            for _ in items:
+                pass
+        return kept
+
+    with record(warmup=3) as trace:
+        kept = padded(trace.steps(range(12)))
+    assert len(kept) == 12
+    assert trace.slope == 0
+    assert failure(trace, steps=12).rule == "too many steps"
+
+
 def test_host_memory_is_not_device_memory(gpu):
     kept = []
     ag.check.flat(ag.record(lambda: kept.append(torch.zeros(1000)), device=gpu))

@@ -8,7 +8,7 @@ from torch import nn
 
 import autograder as ag
 from autograder.checks.nested import tensors_in
-from autograder.errors import CheckFailed
+from autograder.errors import CheckFailed, RecordError
 
 
 @dataclass
@@ -77,16 +77,28 @@ def test_no_graph(device):
 
 
 def test_graph_depth():
-    """A parameter's own node (AccumulateGrad) counts: it is the end of the chain."""
     assert ag.check.graph_depth(graph(4), at_most=5) == 1
-    assert "allowed 4 nodes in a chain; found 5 at [1]" in fails(
+    assert "4 nodes allowed; the graph at [1] is 5 nodes deep" in fails(
         "graph too deep", ag.check.graph_depth, [1.0, graph(4)], at_most=4
     )
     ag.check.graph_depth(graph(4).detach(), at_most=0)
 
 
+def test_graph_depth_says_how_deep(capfd):
+    ag.check.graph_depth(graph(17), at_most=18)
+    assert capfd.readouterr().out == "passed: the graph is 18 nodes deep, 18 allowed\n"
+
+
+def test_depth_of_measures_without_judging(capfd):
+    """A parameter's own node (AccumulateGrad) counts: it is the end of the chain."""
+    assert [ag.check.depth_of(x) for x in (graph(4), graph(4).detach(), nn.Parameter(torch.ones(1)))] == [5, 0, 0]
+    assert capfd.readouterr().out == ""
+    with pytest.raises(RecordError, match=r"depth_of\(\) expects a tensor, got list"):
+        ag.check.depth_of([graph(4)])
+
+
 def test_a_very_deep_graph_is_measured_without_recursion():
-    assert "found 20001" in fails("graph too deep", ag.check.graph_depth, graph(20_000), at_most=10)
+    assert "is 20001 nodes deep" in fails("graph too deep", ag.check.graph_depth, graph(20_000), at_most=10)
 
 
 def test_branches_are_not_added_up():

@@ -181,6 +181,50 @@ def test_steps_are_marked_only_while_recording(record):
         trace.steps([1])
 
 
+def test_one_loop_per_recording(record):
+    """GIVEN a loop that is recorded WHEN it asks for steps of its own THEN it cannot pad the trace with them."""
+    with record(warmup=0) as trace:
+        for _ in trace.steps(range(3)):
+            with pytest.raises(RecordError, match="already called in this recording: one recording has one loop"):
+                last().steps(range(2000))
+    assert len(trace.samples) == 3
+    with pytest.raises(RecordError, match="already called"):
+        record(lambda: last().steps(range(2000)))
+
+
+def test_a_trace_cannot_be_changed(record, device):
+    kept = []
+    trace = record(lambda: kept.append(block(device)), steps=4, warmup=2)
+    for name in ("samples", "steady", "leftovers"):
+        assert type(getattr(trace, name)) is tuple
+    for name in ("warmup", "samples", "final", "slope", "allocated", "error", "title", "invented"):
+        with pytest.raises(RecordError, match=f"a trace cannot be changed: `{name}` is what was measured"):
+            setattr(trace, name, 0)
+    with pytest.raises(RecordError, match="a trace cannot be changed: `warmup`"):
+        del trace.warmup
+    trace.snapshot().clear()
+    trace.survivors().clear()
+    trace.allocated[:] = 0
+    assert (len(trace.samples), trace.warmup, trace.slope, len(trace.survivors())) == (6, 2, 512, 4)
+    assert "segments" in trace.snapshot()
+
+
+def test_a_running_recording_cannot_be_changed_either(record):
+    with record(warmup=0) as trace:
+        for _ in trace.steps(range(3)):
+            with pytest.raises(RecordError, match="cannot be changed"):
+                trace.warmup = 100
+            assert type(trace.samples) is tuple
+    assert len(trace.steady) == 3
+
+
+def test_the_result_is_free(record):
+    with record() as trace:
+        trace.result = "mine"
+    trace.result += ", still"
+    assert trace.result == "mine, still"
+
+
 def test_an_unknown_device_is_refused():
     with pytest.raises(RecordError, match="'meta'"):
         ag.record(lambda: None, device="meta")

@@ -62,7 +62,7 @@ def test_a_site_reads_as_cell_and_line(record, device, monkeypatch):
     names["zeros"] = eval("lambda: torch.zeros(4, device=device)", {"torch": torch, "device": device})
     names["zeros"] = _installed(names["zeros"])
     trace = record(names["step"], steps=1, warmup=0)
-    assert str(trace.survivors()[0].site) == "cell 4, line 2: `kept.append(zeros())`"
+    assert str(trace.survivors()[0].site) == "cell [4], line 2: `kept.append(zeros())`"
 
 
 def _installed(function):
