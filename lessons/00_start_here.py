@@ -8,7 +8,7 @@
 #
 # {{badges}}
 #
-# **Symptom:** `nvidia-smi` says 14 GB, your tensors add up to 2 GB, and the run dies at step 9,000.
+# **Symptom:** `nvidia-smi` says 14 GB, your tensors add up to 2 GB. Who has the rest, and why does it grow?
 #
 # After this lesson you can
 # - tell allocated, reserved and peak apart,
@@ -52,10 +52,10 @@ show("after empty_cache()")
 
 # %% [markdown]
 # Four bytes cost 512: the smallest block. To get it, PyTorch reserved a whole 2 MiB segment; for 3 MiB, one of 20 MiB.
-# Deleting gives blocks back to PyTorch's cache, not to the GPU, so `nvidia-smi` still shows them.
+# Deleting gives blocks back to PyTorch's cache, not to the GPU, so `nvidia-smi` still shows them: there is your missing memory.
 # `empty_cache()` returns unused segments. It cannot free one byte that something still holds.
 #
-# The same moment as a picture, just before the deletion:
+# The moment before the deletion as a picture (the 512-byte block stands at the left edge of its segment, too thin to see):
 
 # %%
 map_of_blocks
@@ -63,7 +63,7 @@ map_of_blocks
 # %% [markdown]
 # ## A healthy loop
 #
-# `ag.record` runs a step again and again and notes memory after each.
+# `ag.record` runs a step again and again, 3 times to warm up and 20 times for the figures, and notes memory after each.
 
 # %% given="world"
 import torch
@@ -96,11 +96,13 @@ class Run:
 
 # %%
 healthy = Run(log=lambda *record: None)
-ag.plot(ag.record(healthy.step), prediction=False)
+trace = ag.record(healthy.step)
+print("before step 0:", ag.human(trace.baseline), "  after it:", ag.human(trace.allocated[0]), "  after the last:", ag.human(trace.final))
+ag.plot(trace, prediction=False)
 
 # %% [markdown]
-# The first steps climb: gradients and Adam's state are born there. That is **warm-up**, not a leak (shaded).
-# After it a correct loop is flat: not "almost", but 0 bytes per step.
+# Gradients and Adam's state are born in step 0: that jump is **warm-up**, not a leak, and no figure counts the shaded steps.
+# After them a correct loop is flat: not "almost", but 0 bytes per step.
 #
 # ## A small leak
 #
@@ -128,7 +130,7 @@ ag.plot(before)
 # %% [markdown]
 # ## Six steps
 #
-# Growth this small hides for hours. Guessing takes longer than looking, so walk the list:
+# Growth this small hides for hours: 11.5 KiB per step is 1.1 GiB after 100,000 steps. Walk the list:
 #
 # 1. **When** does it grow: after forward, backward, optimizer, or the rest?
 # 2. Are **gradients** cleared?
@@ -137,7 +139,7 @@ ag.plot(before)
 # 5. Does **evaluation** run under `no_grad`?
 # 6. Which **references** keep it alive?
 #
-# Step 1 is a binary search: switch parts off until the growth is gone.
+# Step 1: build the training step up, part by part, until the growth appears.
 
 # %%
 parts = []
@@ -153,15 +155,22 @@ for part in ("forward", "backward", "optimizer", "log"):
 # %%
 run = Run(leaky_log)
 trace = ag.record(run.step, steps=8)
-gradients = sum(p.grad.nbytes for p in run.model.parameters())
+def gradient_norm():
+    return torch.stack([p.grad.norm() for p in run.model.parameters()]).norm().item()
+
+
+early = gradient_norm()
+for number in range(11, 61):
+    run.step(number)
 stored = run.history[-1]
-print("2 gradients      ", ag.human(gradients), "in all, replaced at every step: cleared")
-print("3 stored tensors ", {k: f"requires_grad={v.requires_grad}" for k, v in stored.items() if torch.is_tensor(v)})
-print("4 hidden state   ", "none in this model")
-print("5 grad mode      ", "on while logging" if stored["confidence"].grad_fn else "off while logging")
+carried = [name for name, value in vars(run).items() if torch.is_tensor(value)]
+print(f"2 gradient norm, 50 steps apart: {early:.2f}, {gradient_norm():.2f} (no pile: cleared)")
+print("3 stored tensors with a graph:  ", [name for name, value in stored.items() if torch.is_tensor(value) and value.requires_grad])
+print("4 tensors carried over:         ", carried)
+print("5 in evaluation mode:           ", not run.model.training)
 
 # %% [markdown]
-# Step 3 has a hit. Step 6 proves it:
+# Step 3 has a hit: something stored still has its graph. Step 6 says who holds it, and where it was made:
 
 # %%
 ag.diagnose(trace)
@@ -171,8 +180,9 @@ ag.diagnose(trace)
 #
 # **Folklore:** "`backward()` frees the graph, so nothing can stay." It frees the part it *walked through*: from the loss to the weights.
 # `softmax`, `amax` and `mean` hang off `logits` as a side branch that no `backward()` ever visits. Its saved tensors live as long as
-# the number you logged. Twenty steps are nothing; a week of training is your GPU.
-#
+# the number you logged.
+
+# %% [markdown]
 # ## Exercise: `fix_log`
 #
 # Write the record. Two lines, five minutes.
@@ -206,7 +216,7 @@ verdict(steps=20, size=256, seed=0)
 verdict(steps=11, size=512, seed=4)
 verdict(steps=33, size=128, seed=8)
 ### END HIDDEN TESTS
-3
+3  # points
 
 # %% hint="fix_log"
 # Step 3 of the six told you which entry of the record still requires grad.
@@ -228,6 +238,10 @@ def rerun(leak=True, steps=20, size=256):
 
 
 ag.explore(rerun, leak=True, steps=(5, 60), size=(64, 512, 64))
+
+# %% [markdown]
+# Half the batch, about half the slope: the run lives twice as long and dies all the same. And the line never bends: step 60
+# leaves as much behind as step 6.
 
 # %% reflect="where_else"
 # ## Reflect

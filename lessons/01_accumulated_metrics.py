@@ -139,8 +139,8 @@ kept.clear()
 
 # %% [markdown]
 # So the folklore is wrong where it is told and right where nobody looks. After `backward()`, `total += loss` costs *no*
-# GPU memory (only graph nodes, in host memory), and a stored loss one 512-byte block, the smallest there is.
-# Without `backward()` either costs everything. `.cpu()` moves the number and keeps the graph on the GPU.
+# GPU memory, and a stored loss one 512-byte block, the smallest there is. Without `backward()` either costs everything
+# (a little less than above, because here every step reuses one batch). `.cpu()` moves the number and keeps the graph on the GPU.
 
 # %% [markdown]
 # ## Exercise: `fix_validate`
@@ -163,7 +163,7 @@ def validate(model, batches):
     return losses
 
 # %% [markdown]
-# Look at your own run beside the leak. When the stub is still empty, this cell tells you so.
+# Your own run beside the leak. While the stub is still empty, the next two cells say so.
 
 # %%
 after, losses = measure(validate)
@@ -183,7 +183,7 @@ verdict(steps=20, size=256, seed=0)
 verdict(steps=9, size=64, seed=7)
 verdict(steps=31, size=128, seed=3)
 ### END HIDDEN TESTS
-3
+3  # points
 
 # %% [markdown]
 # Stuck? Each run of the next cell gives one more hint: where to look, which concept, which call.
