@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import select
 import signal
 import subprocess
 import sys
@@ -18,8 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autograder.judge.listening import Lines
 from autograder.judge.plan import Check, Plan
-from autograder.judge.verdict import Verdict
+from autograder.judge.strays import MARK, end_strays
+from autograder.judge.verdict import Verdict, score_of
 
 _HOME = Path(__file__).resolve().parents[2]
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from autograder.judge.worker import main; main()"
@@ -28,6 +29,9 @@ NOT_JUDGED = "the grader could not judge this"
 
 _START_UP_SECONDS = 120.0
 """Patience for imports and for the instructor's own cells."""
+
+_GLANCE_SECONDS = 0.5
+"""How often to see whether the child still lives: what it started may hold the pipe open after its end."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class _Child:
     def __init__(self, plan, folder, limits, deadline, progress, on_trial) -> None:
         self._plan, self._folder, self._limits = plan, folder, limits
         self._deadline, self._progress, self._on_trial = deadline, progress, on_trial
-        self._nonce = secrets.token_hex(16)
+        self._nonce, self._mark = secrets.token_hex(16), secrets.token_hex(16)
         self._stage: tuple[str, object] = ("start", "")
         self._ended = False
 
@@ -106,10 +110,11 @@ class _Child:
         process = self._start(writer)
         os.close(writer)
         try:
-            why = self._listen(reader, process)
+            why = self._listen(Lines(reader), process)
         finally:
             os.close(reader)
             _kill(process)
+            end_strays(self._mark)
         if not self._ended:
             self._blame(why or _how_it_ended(process.returncode))
 
@@ -124,7 +129,7 @@ class _Child:
             "skip": self._progress.skip,
         }
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        environment |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+        environment |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", MARK: self._mark}
         process = subprocess.Popen(
             [sys.executable, "-I", "-c", _START, str(_HOME)],
             stdin=subprocess.PIPE,
@@ -141,43 +146,65 @@ class _Child:
             pass
         return process
 
-    def _listen(self, reader: int, process: subprocess.Popen) -> str:
-        """Read events until the child ends or is silent too long; return why it was given up, if it was."""
-        buffer = b""
-        while True:
-            left = self._deadline - time.monotonic()
-            patience = _START_UP_SECONDS if self._stage[0] in ("start", "given") else self._limits.each
-            ready, _, _ = select.select([reader], [], [], max(0.0, min(patience, left)))
-            if not ready:
-                seconds = self._limits.total if left < patience else patience
-                return f"took too long: stopped after {seconds:g} s"
-            data = os.read(reader, 1 << 16)
-            if not data:
-                process.wait()
-                return ""
-            *lines, buffer = (buffer + data).split(b"\n")
-            for line in lines:
-                self._hear(line)
+    def _listen(self, lines: Lines, process: subprocess.Popen) -> str:
+        """Read events until the child ends or says nothing too long; return why it was given up, if it was.
 
-    def _hear(self, line: bytes) -> None:
+        Only events count as a sign of life: an answer that fills the pipe with noise is silent.
+        """
+        heard = time.monotonic()
+        while True:
+            patience = _START_UP_SECONDS if self._stage[0] in ("start", "given") else self._limits.each
+            now = time.monotonic()
+            left = min(heard + patience, self._deadline) - now
+            if left <= 0:
+                seconds = self._limits.total if now >= self._deadline else patience
+                return f"took too long: stopped after {seconds:g} s"
+            ended = process.poll() is not None
+            for line in lines.left() if ended else lines.arrived(min(left, _GLANCE_SECONDS)):
+                if self._hear(line):
+                    heard = time.monotonic()
+            if ended or self._ended:
+                return ""
+
+    def _hear(self, line: bytes) -> bool:
+        """Act on one line, if it is an event that can come now; say whether it was."""
         try:
             event = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(event, dict) or event.get("nonce") != self._nonce:
-            return
-        kind = event["event"]
-        if kind == "stage":
+            if not isinstance(event, dict) or event.get("nonce") != self._nonce:
+                return False
+            return self._act(event)
+        except (ValueError, TypeError, LookupError, RecursionError):
+            return False
+
+    def _act(self, event: dict) -> bool:
+        kind, progress = event["event"], self._progress
+        if kind == "broken":
+            progress.broken = str(event["reason"])
+        elif kind == "end":
+            self._ended = bool(progress.broken) or progress.trial == len(self._plan.trials)
+            return self._ended
+        elif event["trial"] != progress.trial:
+            return False
+        elif kind == "stage":
             self._stage = (event["kind"], event["which"])
         elif kind == "verdict":
-            verdict = Verdict(**{**event["verdict"], "notes": tuple(event["verdict"]["notes"])})
-            self._progress.verdicts[event["trial"]][verdict.grade_id] = verdict
+            return self._accept(event["verdict"])
         elif kind == "trial":
-            self._next_trial(event["trial"])
-        elif kind == "broken":
-            self._progress.broken = event["reason"]
-        elif kind == "end":
-            self._ended = True
+            _fill(self._plan, progress, progress.trial, f"{NOT_JUDGED}: its verdict was lost on the way")
+            self._next_trial(progress.trial)
+        return True
+
+    def _accept(self, said: dict) -> bool:
+        """Take a verdict for the one check that is under way, once, and never for more than its points."""
+        wanted = {check.grade_id: check for check in self._plan.checks_of(self._plan.trials[self._progress.trial])}
+        check = wanted[said["grade_id"]]
+        known = self._progress.verdicts[self._progress.trial]
+        if self._stage != ("check", check.grade_id) or check.grade_id in known:
+            return False
+        score = score_of(float(said["score"]), check.points)
+        notes = tuple(str(note) for note in said["notes"])
+        known[check.grade_id] = Verdict(check.grade_id, check.exercise, check.points, score, str(said["reason"]), notes)
+        return True
 
     def _next_trial(self, number: int) -> None:
         self._on_trial(number, self._progress.verdicts[number])

@@ -9,6 +9,10 @@ import sys
 import torch
 
 _MODE_STACKS = ("dispatch", "function")
+_POP = {
+    "dispatch": lambda: torch._C._pop_torch_dispatch_stack(None),
+    "function": torch._C._pop_torch_function_stack,
+}
 
 
 class Switches:
@@ -56,6 +60,5 @@ def _depth(kind: str) -> int:
 
 def _pop_to(kind: str, depth: int) -> None:
     """Leave modes (``TorchDispatchMode``, ``TorchFunctionMode``) that were entered and never left."""
-    pop = getattr(torch._C, f"_pop_torch_{kind}_stack", None)
-    while pop is not None and _depth(kind) > depth:
-        pop()
+    while _depth(kind) > depth:
+        _POP[kind]()

@@ -9,9 +9,14 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 from autograder.judge.plan import Plan
 from autograder.judge.session import LessonBroken, Session
+from autograder.judge.verdict import Verdict
+
+MOST_CHARACTERS = 10_000
+"""Of a reason or a note."""
 
 
 def main() -> None:
@@ -19,7 +24,7 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     os.set_inheritable(request["pipe"], False)
     _silence()
-    report = _Reporter(request["pipe"], request["nonce"])
+    report = _reporter(request.pop("pipe"), request.pop("nonce"))
     try:
         _judge(request, report)
     except LessonBroken as error:
@@ -44,21 +49,28 @@ def _judge(request: dict, report) -> None:
         done = frozenset(request["done"]) if resumed else frozenset()
         skip = {int(index): why for index, why in request["skip"].items()} if resumed else {}
         for verdict in session.run(trial, done, skip):
-            report("verdict", trial=number, verdict=vars(verdict))
+            report("verdict", trial=number, verdict=_to_send(verdict))
         report("trial", trial=number)
 
 
-class _Reporter:
-    """Writes one JSON line per event, marked with the nonce."""
+def _reporter(pipe: int, nonce: str) -> Callable[..., None]:
+    """Return what writes one JSON line per event, marked with the nonce. A forked copy of this process has no pipe."""
+    held = [pipe]
+    os.register_at_fork(after_in_child=lambda: os.close(held.pop()) if held else None)
 
-    def __init__(self, pipe: int, nonce: str) -> None:
-        self._pipe, self._nonce = pipe, nonce
-
-    def __call__(self, event: str, **about) -> None:
-        line = json.dumps({"nonce": self._nonce, "event": event, **about}, default=str) + "\n"
-        data = line.encode()
+    def report(event: str, **about) -> None:
+        line = json.dumps({"nonce": nonce, "event": event, **about}, default=str)
+        data = f"\n{line}\n".encode()
         while data:
-            data = data[os.write(self._pipe, data) :]
+            data = data[os.write(held[0], data) :]
+
+    return report
+
+
+def _to_send(verdict: Verdict) -> dict:
+    """A verdict as plain data; an exception's message may be of any length."""
+    notes = [note[:MOST_CHARACTERS] for note in verdict.notes]
+    return {**vars(verdict), "reason": verdict.reason[:MOST_CHARACTERS], "notes": notes}
 
 
 def _silence() -> None:

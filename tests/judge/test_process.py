@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
+import textwrap
+import time
 
 import pytest
 
 from autograder.judge.plan import Answer, Check, Given, Trial
-from autograder.judge.process import NOT_JUDGED, Limits, judge
+from autograder.judge.process import NOT_JUDGED, Limits, _Child, _Progress, judge
+from autograder.judge.strays import MARK, end_strays
 from tests.judge.conftest import RIGHT, WRONG, make_plan
 
+TO_THE_PIPE = """
+import os, stat
+for fd in range(3, 64):
+    try:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode): os.write(fd, {data})
+    except OSError: pass
+"""
+DAEMON = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(600)
+    os._exit(0)
+"""
 TRIALS = {
     "right": RIGHT,
     "wrong": WRONG,
@@ -22,6 +42,14 @@ TRIALS = {
         'import os\nfor fd in range(3, 64):\n    try: os.write(fd, b\'{"event": "verdict", "score": 2}\\nnoise\\n\')\n'
         "    except OSError: pass\n"
     ),
+    "writes deeply nested lists": RIGHT + TO_THE_PIPE.format(data="b'[' * 60_000 + b'\\n'"),
+    "writes a message without an end": RIGHT + TO_THE_PIPE.format(data="b'x' * 5_000_000"),
+    "writes for ever": "while True:\n" + textwrap.indent(TO_THE_PIPE.format(data="b'\\n' * 60_000"), "    "),
+    "closes the pipe and waits": "import os\nos.closerange(3, 64)\nwhile True: pass\n",
+    "leaves a daemon behind": RIGHT + DAEMON,
+    "leaves a daemon behind and dies": DAEMON + "os._exit(5)\n",
+    "goes on as two": "import os\ndef answer(x):\n    os.fork()\n    return total(x)\n",
+    "raises a very long message": "def answer(x):\n    raise ValueError('y' * 20_000_000)\n",
     "prints a lot": RIGHT + "print('x' * 10_000_000)\n",
     "reads from standard input": "answer = input()\n",
     "right again": RIGHT,
@@ -46,6 +74,14 @@ def verdicts():
         ("is killed", 0, "SIGKILL"),
         ("hangs when called", 0, "took too long: stopped after 3 s"),
         ("writes to every open file", 2, ""),
+        ("writes deeply nested lists", 2, ""),
+        ("writes a message without an end", 2, ""),
+        ("writes for ever", 0, "took too long: stopped after 3 s"),
+        ("closes the pipe and waits", 0, "took too long: stopped after 3 s"),
+        ("leaves a daemon behind", 2, ""),
+        ("leaves a daemon behind and dies", 0, "exit status 5"),
+        ("goes on as two", 2, ""),
+        ("raises a very long message", 0, "ValueError: yyy"),
         ("prints a lot", 2, ""),
         ("reads from standard input", 0, "EOFError"),
         ("right again", 2, ""),
@@ -90,3 +126,61 @@ def test_files_beside_the_notebook_cannot_stand_in_for_the_package(tmp_path):
     trial = Trial("t", (Answer("a", source, "answer"),))
     (verdicts,) = judge(dataclasses.replace(make_plan(), trials=(trial,)), folder=tmp_path)
     assert verdicts["check-answer"].score == 2, verdicts
+
+
+def test_a_daemon_does_not_outlive_the_judge(tmp_path):
+    """GIVEN an answer that forks a process into a session of its own, THEN that process is gone after the verdict."""
+    pid_file = tmp_path / "pid"
+    daemon = DAEMON.replace(
+        "    os.setsid()", f"    os.setsid()\n    open({str(pid_file)!r}, 'w').write(str(os.getpid()))"
+    )
+    wait = f"while not os.path.exists({str(pid_file)!r}) or not open({str(pid_file)!r}).read(): time.sleep(0.01)\n"
+    trial = Trial("t", (Answer("a", RIGHT + daemon + wait, "answer"),))
+    (verdicts,) = judge(dataclasses.replace(make_plan(), trials=(trial,)))
+    assert verdicts["check-answer"].score == 2
+    deadline = time.monotonic() + 30
+    while _runs(int(pid_file.read_text())):
+        assert time.monotonic() < deadline, "it still runs"
+
+
+def test_strays_are_known_by_their_mark():
+    """GIVEN two sleeping processes, WHEN strays of one mark are ended, THEN the other sleeps on."""
+    ours, other = (
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={MARK: mark})
+        for mark in ("ours", "other")
+    )
+    try:
+        end_strays("ours")
+        assert ours.wait(timeout=10) < 0
+        assert other.poll() is None
+    finally:
+        other.kill()
+        for process in (ours, other):
+            process.communicate()
+
+
+def _runs(pid: int) -> bool:
+    """Is there such a process, other than a dead one that nobody has fetched yet?"""
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_forged_report_is_taken_only_where_it_can_come():
+    """GIVEN someone who holds the reporter's nonce, THEN verdicts out of turn, twice or for too much do not count."""
+    plan = dataclasses.replace(make_plan(), trials=(Trial("t", ()), Trial("u", ())))
+    progress = _Progress(verdicts=[{}, {}])
+    child = _Child(plan, None, Limits(), 0.0, progress, lambda number, verdicts: None)
+    said = {"grade_id": "check-answer", "score": 99, "reason": "", "notes": []}
+
+    def hear(**event) -> bool:
+        return child._hear(json.dumps({"nonce": child._nonce, **event}).encode())
+
+    assert not hear(event="verdict", trial=0, verdict=said), "no check is under way"
+    assert not hear(event="end"), "nothing has been judged"
+    assert hear(event="stage", trial=0, kind="check", which="check-answer")
+    assert not hear(event="verdict", trial=1, verdict=said), "another trial is under way"
+    assert hear(event="verdict", trial=0, verdict=said)
+    assert not hear(event="verdict", trial=0, verdict={**said, "score": 1}), "it was said before"
+    assert progress.verdicts[0]["check-answer"].score == 2

@@ -10,7 +10,9 @@
 # %% setup=true
 import autograder as ag
 import torch
+
 device = ag.setup("00_start_here")
+
 
 # %% given="world"
 class Scale(torch.nn.Module):
@@ -37,8 +39,10 @@ def make_batches(count, seed=0):
     for _ in range(count):
         yield torch.randn(1024, generator=random).to(device)
 
+
 # %%
 print("a demonstration")
+
 
 # %% exercise="totals"
 def totals(batches):
@@ -46,6 +50,7 @@ def totals(batches):
     ### BEGIN SOLUTION
     return [total(b).item() for b in batches]
     ### END SOLUTION
+
 
 # %% check="totals" points=2
 with ag.record(warmup=2) as trace:
@@ -68,30 +73,37 @@ ag.check.same(len(totals(make_batches(SECRET_BATCHES, seed=3))), SECRET_BATCHES)
 # %% reflect="own_code" points=0
 # Where else?
 
+
 # %% right="totals" name="float"
 def totals(batches):
     return [float(total(b)) for b in batches]
 
+
 # %% right="totals" name="detach"
 def totals(batches):
     return [total(b).detach().item() for b in batches]
+
 
 # %% right="totals" name="no grad"
 @torch.no_grad()
 def totals(batches):
     return [total(b).item() for b in batches]
 
+
 # %% wrong="totals" name="keeps graphs" expects="keeps a graph"
 def totals(batches):
     return [total(b) for b in batches]
+
 
 # %% wrong="totals" name="constant" expects="wrong results"
 def totals(batches):
     return [0.0 for b in batches]
 
+
 # %% wrong="totals" name="nothing" expects="wrong results"
 def totals(batches):
     return []
+
 
 # %% wrong="totals" name="crash" expects="ZeroDivisionError"
 def totals(batches):
