@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 from autograder.errors import RecordError, StepTimeout
+from autograder.trace.advice import advise
 from autograder.trace.devices import default_device
 from autograder.trace.frames import keepsake, learners_place, without_our_frames
 from autograder.trace.meters import meter_for
@@ -17,6 +18,7 @@ from autograder.trace.result import Trace
 from autograder.trace.samples import Sample, sample_between
 from autograder.trace.sites import site_of
 from autograder.trace.time_limit import StepStopped, time_limit
+from autograder.trace.unsolved import shorten
 
 _numbers = itertools.count()
 _running: Recording | None = None
@@ -137,6 +139,8 @@ class Recording:
         finally:
             self._meter.stop()
             _running = None
+        shorten(error)
+        advise(error)
         traceback = without_our_frames(traceback)
         if isinstance(error, StepStopped):
             raise self._explain(error).with_traceback(traceback) from None
