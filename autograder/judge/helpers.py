@@ -1,39 +1,81 @@
-"""The given functions and classes of one lesson: kept from being changed by an answer."""
+"""The namespace that checks run in: its names stay bound to what the instructor's cells put there.
+
+Methods of the given classes are shared with the learner's cells, so that ``isinstance`` holds on both sides; through
+their globals an answer can reach this namespace. Nothing here hides it: what is changed there is noticed and undone.
+"""
 
 from __future__ import annotations
 
-from types import FunctionType
+import dis
+from collections.abc import Iterable
+from operator import is_
+from types import CodeType, FunctionType
 
-from autograder.judge.seal import SealedFunction, SealedNames
+from autograder.judge.sealed import SealedFunction, SealedNames
+
+_WRITTEN_BY_PYTHON = {"__annotations__", "__warningregistry__", "__conditional_annotations__"}
+_STORES_IN_GLOBALS = {"STORE_GLOBAL", "DELETE_GLOBAL"}
+_STORES = {"STORE_NAME", "DELETE_NAME", *_STORES_IN_GLOBALS}
 
 
-class Helpers:
-    """Seals the code of given functions and the methods of given classes.
+class Namespace:
+    """A snapshot of a namespace's names and of the insides of its functions and classes.
 
-    With a ``namespace``, the names themselves must also stay bound to the same objects there.
+    ``accept()`` takes what one statement of the instructor's has bound into the snapshot.
     """
 
-    def __init__(self, given: dict, namespace: dict | None = None) -> None:
-        self._given = {name: value for name, value in given.items() if not name.startswith("__")}
-        self._namespace = namespace
-        self._sealed = []
-        for name, value in self._given.items():
-            if getattr(value, "__module__", None) != "__main__":
-                continue
-            if isinstance(value, type):
-                self._sealed.append(SealedNames(value, name, strict=False))
-                self._sealed += [SealedFunction(f) for f in vars(value).values() if isinstance(f, FunctionType)]
-            elif isinstance(value, FunctionType):
-                self._sealed.append(SealedFunction(value))
+    def __init__(self, space: dict, free: Iterable[str] = ()) -> None:
+        self._space = space
+        self._free = _WRITTEN_BY_PYTHON.union(free)
+        self._before: dict = {}
+        self._sealed: dict[int, tuple] = {}
+        self.accept()
 
-    def broken(self) -> list[str]:
-        """Name what an answer changed."""
-        found = [name.removeprefix("__main__.") for part in self._sealed for name in part.broken(set())]
-        if self._namespace is not None:
-            found += [name for name, value in self._given.items() if self._namespace.get(name) is not value]
-        return list(dict.fromkeys(found))
+    def accept(self) -> None:
+        """From now on, this is how the namespace should be."""
+        self._before = dict(self._space)
+        for name, value in self._before.items():
+            if getattr(value, "__module__", None) == "__main__" and id(value) not in self._sealed:
+                self._sealed[id(value)] = (value, _seals(name, value))
+
+    def broken(self, binding: frozenset[str] = frozenset()) -> list[str]:
+        """Name what was changed; names in ``binding`` are being bound by the instructor's own statement."""
+        parts = [part for _, parts in self._sealed.values() for part in parts]
+        found = [name.removeprefix("__main__.") for part in parts for name in part.broken()]
+        return list(dict.fromkeys([*found, *(name for name in self._rebound() if name not in binding)]))
+
+    def _rebound(self) -> list[str]:
+        now, before = self._space, self._before
+        if len(now) == len(before) and all(map(is_, now, before)) and all(map(is_, now.values(), before.values())):
+            return []
+        missing = object()
+        names = {**before, **now}
+        return [n for n in names if now.get(n, missing) is not before.get(n, missing) and n not in self._free]
 
     def restore(self) -> None:
-        """Put functions and methods back."""
-        for part in self._sealed:
-            part.restore()
+        """Put names, functions and methods back."""
+        for name in self._rebound():
+            if name in self._before:
+                self._space[name] = self._before[name]
+            else:
+                del self._space[name]
+        for _, parts in self._sealed.values():
+            for part in parts:
+                part.restore()
+
+
+def bound_by(code: CodeType, only_globals: bool = False) -> frozenset[str]:
+    """Return the names that running ``code`` may bind in its namespace, functions with ``global`` included."""
+    stores = _STORES_IN_GLOBALS if only_globals else _STORES
+    found = {step.argval for step in dis.get_instructions(code) if step.opname in stores}
+    nested = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return frozenset(found.union(*(bound_by(inner, only_globals=True) for inner in nested)))
+
+
+def _seals(name: str, value) -> list:
+    if isinstance(value, FunctionType):
+        return [SealedFunction(value)]
+    if not isinstance(value, type):
+        return []
+    methods = [part for part in vars(value).values() if isinstance(part, FunctionType)]
+    return [SealedNames(value, name, strict=False), *map(SealedFunction, methods)]

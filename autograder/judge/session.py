@@ -9,20 +9,20 @@ listed in docs/architecture.md.
 
 from __future__ import annotations
 
-import ast
 import gc
 import linecache
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import CodeType
 
 from autograder.errors import AutograderError
-from autograder.judge import canary
-from autograder.judge.helpers import Helpers
+from autograder.judge import audit, canary
+from autograder.judge.helpers import Namespace, bound_by
 from autograder.judge.plan import Answer, Check, Given, Plan, Trial
 from autograder.judge.seal import Seal
-from autograder.judge.torch_state import Switches
-from autograder.judge.verdict import Verdict, explain, score_of, tampered
-from autograder.judge.watched import VERIFY, watched_body
+from autograder.judge.torch_state import Switches, Threads
+from autograder.judge.verdict import Verdict, explain, left_on, score_of, tampered
+from autograder.judge.watched import watched_body
 from autograder.session import current_lesson, device_module
 from autograder.trace import default_device
 
@@ -59,6 +59,8 @@ class Session:
         self._device = None
         self._seal: Seal | None = None
         self._switches: Switches | None = None
+        self._threads: Threads | None = None
+        self._globals = frozenset().union(*(bound_by(_compiled(g.source), only_globals=True) for g in plan.given))
 
     def run(self, trial: Trial, done: frozenset[str] = frozenset(), skip: dict[int, str] | None = None):
         """Yield a ``Verdict`` per check of the trial.
@@ -72,6 +74,7 @@ class Session:
         for given in self._plan.given:
             if not given.setup:
                 self._run_given(given, trusted)
+        self._threads = Threads()
         loaded = self._load(trial, trusted, skip or {})
         for check in self._plan.checks_of(trial):
             if check.grade_id not in done:
@@ -114,7 +117,7 @@ class Session:
 
     def _load(self, trial: Trial, trusted: dict, skip: dict[int, str]) -> _Loaded:
         loaded = _Loaded(self._copy_for_learner(trusted))
-        helpers = Helpers(trusted)
+        helpers = Namespace(trusted, self._globals)
         for index, answer in enumerate(trial.answers):
             if index in skip:
                 loaded.errors[answer.exercise or ""] = skip[index]
@@ -175,32 +178,40 @@ class Session:
         before = dict(trusted)
         exports = {name for other in self._plan.checks for name in other.exports}
         trusted.update({name: loaded.namespace[name] for name in exports if name in loaded.namespace})
-        free = _assigned_in(check.source) | exports
-        helpers = Helpers({name: value for name, value in before.items() if name not in free}, trusted)
+        namespace = Namespace(trusted, self._globals)
+        binding: frozenset[str] = frozenset()
 
         def verify() -> None:
-            replaced = self._seal.broken() + helpers.broken()
+            replaced = self._seal.broken() + namespace.broken(binding)
             if replaced:
                 raise tampered(replaced, "while your answer ran")
+            audit.books()
 
-        trusted[VERIFY] = verify
         try:
             self._sing()
             value = None
-            for code, is_last in watched_body(check.source, f"<{check.grade_id}>"):
+            for code, is_last in watched_body(check.source, f"<{check.grade_id}>", verify):
+                binding = bound_by(code)
                 value = eval(code, trusted) if is_last else exec(code, trusted)  # noqa: S102
                 verify()
+                self._nothing_left_on()
+                namespace.accept()
             self._sing()
             return value
         finally:
-            helpers.restore()
+            namespace.restore()
             trusted.clear()
             trusted.update(before)
 
+    def _nothing_left_on(self) -> None:
+        flipped = self._switches.flipped() + self._threads.still_running()
+        if flipped:
+            raise left_on(flipped)
+
     def _sing(self) -> None:
+        self._nothing_left_on()
         if self._device is not None:
             canary.sing(self._device)
-            canary.audit()
 
 
 def _not_defined(names: list[str], stopped_by: str | None) -> str:
@@ -209,13 +220,11 @@ def _not_defined(names: list[str], stopped_by: str | None) -> str:
     return f"not defined: the check needs {listed}; {why}"
 
 
-def _assigned_in(source: str) -> set[str]:
-    nodes = list(ast.walk(ast.parse(source)))
-    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    aliases = [alias for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names]
-    imports = {alias.asname or alias.name.split(".")[0] for alias in aliases}
-    return names | imports | {node.name for node in nodes if isinstance(node, definitions)}
+def _compiled(source: str) -> CodeType:
+    try:
+        return compile(source, "<given>", "exec", dont_inherit=True)
+    except SyntaxError:
+        return compile("", "<given>", "exec")
 
 
 def _execute(source: str, filename: str, namespace: dict) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import random
 import sys
+import time
 
 import torch
 
+_MOMENT_SECONDS = 1.0
 _MODE_STACKS = ("dispatch", "function")
 _POP = {
     "dispatch": lambda: torch._C._pop_torch_dispatch_stack(None),
@@ -27,7 +30,21 @@ class Switches:
         self._recursion = sys.getrecursionlimit()
         self._trace, self._profile = sys.gettrace(), sys.getprofile()
         self._callbacks = list(gc.callbacks)
+        self._monitors = _monitors()
         self._modes = {kind: _depth(kind) for kind in _MODE_STACKS}
+
+    def flipped(self) -> list[str]:
+        """Name what could change other people's results and is still on."""
+        found = [f"a torch {kind} mode was still entered" for kind, n in self._modes.items() if _depth(kind) != n]
+        if sys.gettrace() is not self._trace:
+            found.append("`sys.settrace` was still on")
+        if sys.getprofile() is not self._profile or _monitors() != self._monitors:
+            found.append("a profiler was still on")
+        if len(gc.callbacks) != len(self._callbacks):
+            found.append("`gc.callbacks` were still on")
+        if _saved_tensors_hooks() is not None:
+            found.append("hooks for saved tensors were still on")
+        return found
 
     def restore(self) -> None:
         """Set everything back, seed the generators, and let go of reference cycles."""
@@ -47,11 +64,44 @@ class Switches:
                 put(before)
         for kind, depth in self._modes.items():
             _pop_to(kind, depth)
+        while _saved_tensors_hooks() is not None:
+            torch._C._autograd._pop_saved_tensors_default_hooks()
+        for tool in _monitors().keys() - self._monitors.keys():
+            sys.monitoring.set_events(tool, 0)
+            sys.monitoring.free_tool_id(tool)
         enabled, threshold = self._gc
         gc.set_threshold(*threshold)
         (gc.enable if enabled else gc.disable)()
         gc.callbacks[:] = self._callbacks
         gc.collect()
+
+
+class Threads:
+    """Remembers how many threads there are now."""
+
+    def __init__(self) -> None:
+        self._before = _thread._count()
+
+    def still_running(self) -> list[str]:
+        """Say how many threads were started since, after giving them a moment to end."""
+        patience = 100
+        while _thread._count() > self._before and patience:
+            time.sleep(_MOMENT_SECONDS / 100)
+            patience -= 1
+        more = _thread._count() - self._before
+        return [f"{more} {'thread' if more == 1 else 'threads'} of yours still ran"] if more > 0 else []
+
+
+def _monitors() -> dict[int, str]:
+    """Return the tools in use of ``sys.monitoring`` (Python 3.12 and newer)."""
+    monitoring = getattr(sys, "monitoring", None)
+    names = {number: monitoring.get_tool(number) for number in range(6)} if monitoring else {}
+    return {number: name for number, name in names.items() if name is not None}
+
+
+def _saved_tensors_hooks():
+    """Return the innermost default hooks for saved tensors, or None."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False)
 
 
 def _depth(kind: str) -> int:

@@ -64,6 +64,15 @@ def tampered(names: list[str], where: str) -> Tampered:
     )
 
 
+def left_on(switches: list[str]) -> Tampered:
+    """Return the error that says what was still on when the results were to be looked at."""
+    return Tampered(
+        "tampered",
+        actual=f"{' and '.join(switches)} while your results were checked",
+        next_step="Let your code end what it begins: leave modes, take hooks out, join threads",
+    )
+
+
 def _text(error: BaseException) -> str:
     if isinstance(error, CheckFailed):
         return str(error)

@@ -1,25 +1,32 @@
 """A check cell, cut so that the seal is looked at after every statement.
 
 Without this, an answer could replace a check while it is being measured and put it back before the cell ends.
+The call that looks is part of the compiled code, not of the namespace: no name can be bound over it.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from types import CodeType
 
-VERIFY = "__verify_the_seal__"
+_PLACE = "\0look at the seal\0"
+"""Stands where the function itself goes once the code is compiled."""
 
 
-def watched_body(source: str, filename: str) -> Iterator[tuple[CodeType, bool]]:
+def watched_body(source: str, filename: str, verify: Callable[[], None]) -> Iterator[tuple[CodeType, bool]]:
     """Yield the top-level statements as code objects, with whether it is the last expression (to be evaluated)."""
     tree = ast.fix_missing_locations(_Watcher().visit(ast.parse(source, filename)))
     for index, statement in enumerate(tree.body):
-        if isinstance(statement, ast.Expr) and index == len(tree.body) - 1:
-            yield compile(ast.Expression(statement.value), filename, "eval", dont_inherit=True), True
-        else:
-            yield compile(ast.Module([statement], []), filename, "exec", dont_inherit=True), False
+        is_last = isinstance(statement, ast.Expr) and index == len(tree.body) - 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # calling a text looks like a mistake
+            if is_last:
+                code = compile(ast.Expression(statement.value), filename, "eval", dont_inherit=True)
+            else:
+                code = compile(ast.Module([statement], []), filename, "exec", dont_inherit=True)
+        yield _with_function(code, verify), is_last
 
 
 class _Watcher(ast.NodeTransformer):
@@ -36,5 +43,16 @@ class _Watcher(ast.NodeTransformer):
 
 
 def _verify_after(statement: ast.stmt) -> ast.stmt:
-    call = ast.Call(ast.Name(VERIFY, ast.Load()), [], [])
+    call = ast.Call(ast.Constant(_PLACE), [], [])
     return ast.copy_location(ast.Expr(call), statement)
+
+
+def _with_function(code: CodeType, verify: Callable[[], None]) -> CodeType:
+    """Put the function in its place, also in nested code."""
+
+    def filled(constant):
+        if isinstance(constant, CodeType):
+            return _with_function(constant, verify)
+        return verify if constant == _PLACE and isinstance(constant, str) else constant
+
+    return code.replace(co_consts=tuple(filled(constant) for constant in code.co_consts))
