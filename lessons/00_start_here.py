@@ -15,7 +15,7 @@
 # - record a loop and read its slope,
 # - walk six steps from "memory grows" to the line that does it.
 #
-# About 25 minutes. No GPU? The next cell says which device you have; every lesson runs the same on both.
+# About 25 minutes. No GPU? The next cell says what you have; every lesson runs on both.
 
 # %% given="setup" setup=true
 import autograder as ag
@@ -55,7 +55,7 @@ show("after empty_cache()")
 # Deleting gives blocks back to PyTorch's cache, not to the GPU, so `nvidia-smi` still shows them: there is your missing memory.
 # `empty_cache()` returns unused segments. It cannot free one byte that something still holds.
 #
-# The moment before the deletion as a picture (the 512-byte block stands at the left edge of its segment, too thin to see):
+# The moment before the deletion as a picture (the 512-byte block is too thin to see):
 
 # %%
 map_of_blocks
@@ -97,7 +97,9 @@ class Run:
 # %%
 healthy = Run(log=lambda *record: None)
 trace = ag.record(healthy.step)
-print("before step 0:", ag.human(trace.baseline), "  after it:", ag.human(trace.allocated[0]), "  after the last:", ag.human(trace.final))
+print("before step 0 ", ag.human(trace.baseline))
+print("after step 0  ", ag.human(trace.allocated[0]))
+print("at the end    ", ag.human(trace.final))
 ag.plot(trace, prediction=False)
 
 # %% [markdown]
@@ -121,7 +123,10 @@ def measure(log, steps=20, size=256, seed=0):
     return ag.record(run.step, steps=steps), run.history
 
 # %%
-ag.predict("backward() runs at every step, so allocated memory will", ["stay flat", "grow a little per step", "double"])
+ag.predict(
+    "backward() runs at every step, so allocated memory will",
+    ["stay flat", "grow a little per step", "double"],
+)
 
 # %%
 before, history = measure(leaky_log)
@@ -155,6 +160,8 @@ for part in ("forward", "backward", "optimizer", "log"):
 # %%
 run = Run(leaky_log)
 trace = ag.record(run.step, steps=8)
+
+
 def gradient_norm():
     return torch.stack([p.grad.norm() for p in run.model.parameters()]).norm().item()
 
@@ -163,9 +170,10 @@ early = gradient_norm()
 for number in range(11, 61):
     run.step(number)
 stored = run.history[-1]
+graphs = [name for name, value in stored.items() if torch.is_tensor(value) and value.requires_grad]
 carried = [name for name, value in vars(run).items() if torch.is_tensor(value)]
-print(f"2 gradient norm, 50 steps apart: {early:.2f}, {gradient_norm():.2f} (no pile: cleared)")
-print("3 stored tensors with a graph:  ", [name for name, value in stored.items() if torch.is_tensor(value) and value.requires_grad])
+print(f"2 gradient norm, 50 steps apart: {early:.2f}, {gradient_norm():.2f}: no pile")
+print("3 stored tensors with a graph:  ", graphs)
 print("4 tensors carried over:         ", carried)
 print("5 in evaluation mode:           ", not run.model.training)
 
@@ -270,8 +278,8 @@ def log_step(history, number, loss, logits):
 
 # %% right="fix_log" name="computed on the CPU"
 def log_step(history, number, loss, logits):
-    probabilities = logits.detach().cpu().softmax(dim=1)
-    history.append({"step": number, "loss": loss.detach().cpu().item(), "confidence": probabilities.max(dim=1).values.mean().item()})
+    confidence = logits.detach().cpu().softmax(dim=1).max(dim=1).values.mean()
+    history.append({"step": number, "loss": loss.detach().cpu().item(), "confidence": confidence.item()})
 
 # %% wrong="fix_log" name="unchanged" expects="not flat"
 def log_step(history, number, loss, logits):

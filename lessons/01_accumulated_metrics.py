@@ -39,7 +39,9 @@ class Classifier(nn.Module):
     def __init__(self, width=512):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
+            *(nn.Linear(64, width), nn.ReLU()),
+            *(nn.Linear(width, width), nn.ReLU()),
+            nn.Linear(width, 10),
         )
 
     def forward(self, x):
@@ -84,7 +86,10 @@ def measure(validate, steps=20, size=256, seed=0):
 # What will allocated memory do while `leaky_validate` runs? Choose before you look.
 
 # %%
-ag.predict("Allocated memory over 20 batches will", ["stay flat", "grow by a few bytes", "grow by megabytes"])
+ag.predict(
+    "Allocated memory over 20 batches will",
+    ["stay flat", "grow by a few bytes", "grow by megabytes"],
+)
 
 # %% [markdown]
 # ## Run and see
@@ -116,7 +121,7 @@ kept = []
 
 
 def slope_of(keep, backward=False):
-    """Bytes of GPU memory that stay behind per step when `keep(loss)` stores the loss."""
+    """GPU memory that stays behind per step when `keep(loss)` stores the loss."""
     def step():
         loss = F.cross_entropy(model(x), y)
         if backward:

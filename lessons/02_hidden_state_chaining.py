@@ -85,7 +85,7 @@ def new_model(seed=0):
 
 # %% given="leak"
 def leaky_read(model, chunks):
-    """Accumulate gradients over a document. Returns one loss per chunk, and the state to go on with."""
+    """Accumulate gradients over a document. Returns a loss per chunk, and the last state."""
     state, losses = None, []
     for x, y in chunks:
         predictions, state = model(x, state)
@@ -96,7 +96,7 @@ def leaky_read(model, chunks):
 
 
 def measure(read, chunks=16, size=32, seed=0):
-    """Record a pass over one document. Returns the trace, what `read` returned, and the gradients."""
+    """Record a pass. Returns the trace, what `read` returned, and the gradients."""
     model = new_model(seed)
     with ag.record(warmup=3) as trace:
         result = read(model, trace.steps(document(chunks, size=size, seed=seed)))
@@ -109,7 +109,10 @@ def measure(read, chunks=16, size=32, seed=0):
 # So what will allocated memory do?
 
 # %%
-ag.predict("Allocated memory over 16 chunks will", ["stay flat", "grow by a constant amount per chunk", "grow faster and faster"])
+ag.predict(
+    "Allocated memory over 16 chunks will",
+    ["stay flat", "grow by a constant amount per chunk", "grow faster and faster"],
+)
 
 # %% [markdown]
 # ## Run and see
@@ -144,8 +147,9 @@ for name, carries in {"state carried on": True, "state thrown away": False}.item
         loss = F.mse_loss(predictions, y)
         nodes, start = graph_nodes(loss), time.perf_counter()
         loss.backward(retain_graph=True)
+        milliseconds = 1e3 * (time.perf_counter() - start)
         if chunk % 4 == 0:
-            print(f"  chunk {chunk:2}: {nodes:4} graph nodes, backward {1e3 * (time.perf_counter() - start):5.1f} ms")
+            print(f"  chunk {chunk:2}: {nodes:4} graph nodes, backward {milliseconds:5.1f} ms")
 
 # %% [markdown]
 # So it is the chain, not the recurrence. The error message was right that something was used twice, and wrong about what you
@@ -166,18 +170,17 @@ except RuntimeError as error:
 # %% [markdown]
 # ## Exercise: `fix_read`
 #
-# Carry the state's *values* into the next chunk and leave its history behind
-# (truncated backpropagation through time). About one line, five minutes.
+# Carry the state's *values* into the next chunk and leave its history behind. About one line, five minutes.
 #
-# - The same losses and state as before: it must really be carried. Return both, as `leaky_read` does.
-# - The gradients of truncated backpropagation: each chunk for itself.
-# - Memory flat, and the graph behind the returned state no deeper than one chunk.
+# - Return the same losses and state as `leaky_read`: it must really be carried.
+# - Gradients as in truncated backpropagation through time: each chunk for itself.
+# - Memory flat, and the graph behind the state no deeper than one chunk.
 #
-# If PyTorch complains about a *second time*, a part of the state still has its history. You know what not to do.
+# If PyTorch complains about a *second time*, part of the state still has its history.
 
 # %% exercise="fix_read"
 def read(model, chunks):
-    """Accumulate gradients chunk by chunk. Returns one loss per chunk, and the state to go on with."""
+    """Accumulate gradients chunk by chunk. Returns a loss per chunk, and the last state."""
     state, losses = None, []
     for x, y in chunks:
         if state is not None:
@@ -217,7 +220,8 @@ def verdict(chunks, size, seed):
     del returned  # its state holds the whole document
     last, reference = truncated(chunks, size, seed)
     trace, result, gradients = measure(read, chunks, size, seed)
-    losses, state = result if isinstance(result, (tuple, list)) and len(result) == 2 else (result, None)
+    pair = isinstance(result, (tuple, list)) and len(result) == 2
+    losses, state = result if pair else (result, None)
     ag.check.same(losses, expected, what="the losses", exercise="fix_read")
     ag.check.flat(trace, per_step=leak.slope / 100, exercise="fix_read")
     ag.check.same(state, last, what="the state", exercise="fix_read")
@@ -255,6 +259,10 @@ def rerun(leak=True, chunks=16, size=32):
 
 
 ag.explore(rerun, leak=True, chunks=(8, 40), size=(8, 64, 8))
+
+# %% [markdown]
+# Twice the chunks, twice the pile; twice the batch, twice the slope. With a detached state the length of the document
+# does not matter at all: that is what *truncated* buys.
 
 # %% reflect="where_else"
 # ## Reflect

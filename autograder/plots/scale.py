@@ -7,7 +7,7 @@ from typing import NamedTuple
 from autograder.units import GiB, KiB, MiB, human
 
 _UNITS = (("GiB", GiB), ("MiB", MiB), ("KiB", KiB))
-_OFF_SCALE = 3.0  # a curve this many times above the one that matters would squash it
+_OFF_SCALE = 5.0  # a curve this many times above the one that matters would squash it
 _VISIBLE = 0.08  # part of the axis that a growth must fill to be seen
 
 
