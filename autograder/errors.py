@@ -6,12 +6,16 @@ The tree::
     ├── SetupError            setup() was given something it cannot use
     │   ├── UnknownLesson     no lesson of that name; carries the nearest one
     │   ├── UnknownDevice     AUTOGRADER_DEVICE names no device
-    │   └── SimGpuUnavailable this torch lacks a hook, or setup came too late
+    │   ├── SimGpuUnavailable this torch lacks a hook, or setup came too late
+    │   └── AllocatorSettingsError
+    │                         the simulated allocator cannot do what a setting asks
     ├── RecordError           record() or a trace was used in a way that measures nothing
     ├── StepTimeout           a recorded step ran past its time limit
     ├── CheckFailed           the learner's fix does not do what it must
     │   └── Tampered          something a check relies on was replaced
     ├── LessonError           a lesson source cannot be built: file, cell, reason
+    ├── LessonBroken          the instructor's own cells do not run, so nothing can be judged
+    ├── GradingFailed         nbgrader did not get through an assignment
     └── LaunchError           publishing or starting the course failed
 """
 
@@ -40,6 +44,10 @@ class UnknownDevice(SetupError):
 
 class SimGpuUnavailable(SetupError):
     """The simulated GPU cannot be registered in this process."""
+
+
+class AllocatorSettingsError(SetupError):
+    """The simulated allocator cannot do what a setting asks."""
 
 
 class RecordError(AutograderError, ValueError):
@@ -95,6 +103,14 @@ class Tampered(CheckFailed):
 
 class LessonError(AutograderError, ValueError):
     """A lesson source cannot be built."""
+
+
+class LessonBroken(AutograderError):
+    """The instructor's own cells do not run, so nothing can be judged."""
+
+
+class GradingFailed(AutograderError):
+    """nbgrader could not finish a command; the text ends with its own log."""
 
 
 class LaunchError(AutograderError, RuntimeError):

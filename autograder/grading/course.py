@@ -9,11 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from autograder.errors import AutograderError
-
-
-class GradingFailed(AutograderError):
-    """nbgrader could not finish a command; the text ends with its own log."""
+from autograder.errors import GradingFailed
 
 
 class Course:

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType
 
-from autograder.errors import AutograderError
-from autograder.judge import audit, canary
+from autograder.errors import LessonBroken
+from autograder.judge import canary
+from autograder.judge.audit import Books
 from autograder.judge.helpers import Namespace, bound_by
 from autograder.judge.plan import Answer, Check, Given, Plan, Trial
 from autograder.judge.seal import Seal
@@ -25,10 +26,6 @@ from autograder.judge.verdict import Verdict, explain, left_on, score_of, tamper
 from autograder.judge.watched import watched_body
 from autograder.session import current_lesson, device_module
 from autograder.trace import default_device
-
-
-class LessonBroken(AutograderError):
-    """The instructor's own cells do not run."""
 
 
 @dataclass
@@ -60,6 +57,7 @@ class Session:
         self._seal: Seal | None = None
         self._switches: Switches | None = None
         self._threads: Threads | None = None
+        self._books: Books | None = None
         self._globals = frozenset().union(*(bound_by(_compiled(g.source), only_globals=True) for g in plan.given))
 
     def run(self, trial: Trial, done: frozenset[str] = frozenset(), skip: dict[int, str] | None = None):
@@ -74,7 +72,7 @@ class Session:
         for given in self._plan.given:
             if not given.setup:
                 self._run_given(given, trusted)
-        self._threads = Threads()
+        self._threads, self._books = Threads(), Books()
         loaded = self._load(trial, trusted, skip or {})
         for check in self._plan.checks_of(trial):
             if check.grade_id not in done:
@@ -107,11 +105,12 @@ class Session:
         if self._seal is None:
             self._device = default_device() if current_lesson() else None
             self._seal = Seal(extra=[device_module()])
-            self._switches = Switches()
             gc.collect()
             gc.freeze()
+            self._switches = Switches()
 
     def _calm(self) -> None:
+        """Put everything back; the generators are seeded anew, and garbage is collected."""
         self._seal.restore()
         self._switches.restore()
 
@@ -178,19 +177,21 @@ class Session:
         before = dict(trusted)
         exports = {name for other in self._plan.checks for name in other.exports}
         trusted.update({name: loaded.namespace[name] for name in exports if name in loaded.namespace})
-        namespace = Namespace(trusted, self._globals)
         binding: frozenset[str] = frozenset()
 
         def verify() -> None:
             replaced = self._seal.broken() + namespace.broken(binding)
             if replaced:
                 raise tampered(replaced, "while your answer ran")
-            audit.books()
+            self._books.check()
 
+        statements = list(watched_body(check.source, f"<{check.grade_id}>", verify))
+        anywhere = self._globals.union(*(bound_by(code, only_globals=True) for code, _ in statements))
+        namespace = Namespace(trusted, anywhere)
         try:
             self._sing()
             value = None
-            for code, is_last in watched_body(check.source, f"<{check.grade_id}>", verify):
+            for code, is_last in statements:
                 binding = bound_by(code)
                 value = eval(code, trusted) if is_last else exec(code, trusted)  # noqa: S102
                 verify()

@@ -9,17 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from autograder.errors import SetupError
+from autograder.errors import AllocatorSettingsError
 from autograder.simgpu.blocks import MIN_BLOCK_SIZE, MIN_LARGE_ALLOC, ROUND_LARGE, SMALL_BUFFER, SMALL_SIZE
 
 MiB = 1 << 20
 UNLIMITED = (1 << 64) - 1  # std::numeric_limits<size_t>::max()
 LARGE_SEGMENT_SIZE = 20 * MiB  # large_segment_size_
 ROUNDUP_INTERVALS = 16  # kRoundUpPowerOfTwoIntervals: 1 MiB to 64 GiB, by powers of two
-
-
-class AllocatorSettingsError(SetupError):
-    """The allocator cannot do what a setting asks."""
 
 
 @dataclass(frozen=True)
