@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 import itertools
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from autograder.errors import RecordError, StepTimeout
 from autograder.trace.advice import advise
 from autograder.trace.devices import default_device
 from autograder.trace.frames import keepsake, learners_place, without_our_frames
+from autograder.trace.garbage import collect
 from autograder.trace.meters import meter_for
 from autograder.trace.result import Trace
 from autograder.trace.samples import Sample, sample_between
@@ -43,7 +43,7 @@ def record(
         with record(warmup=3) as trace:
             losses = train(model, trace.steps(batches))
 
-    Garbage is collected once before the first step and never after: memory that only the collector would free is
+    Garbage that holds device memory is collected before the first step and never after: memory that only the collector would free is
     part of what is measured. A step runs from one item pulled to the next. Host memory is not device memory.
 
     Parameters
@@ -67,7 +67,7 @@ def record(
     """
     __tracebackhide__ = True
     _refuse_bad_counts(steps, warmup)
-    recording = Recording(device, warmup, timeout, label or getattr(step, "__name__", None) or "recording")
+    recording = Recording(device, warmup, timeout, label or getattr(step, "__name__", None) or "recording", step)
     if step is None:
         return recording
     if not callable(step):
@@ -107,11 +107,19 @@ def _takes_the_step_number(step: Callable) -> bool:
 class Recording:
     """One recording: a context manager whose value is the trace that it fills."""
 
-    def __init__(self, device: torch.device | str | None, warmup: int, timeout: float | None, title: str) -> None:
+    def __init__(
+        self,
+        device: torch.device | str | None,
+        warmup: int,
+        timeout: float | None,
+        title: str,
+        function: Callable | None = None,
+    ) -> None:
         self._device = torch.device(device) if device is not None else default_device()
         self._meter = meter_for(self._device, next(_numbers))
         self._limit_seconds = timeout
         self.trace = Trace(self._meter, warmup, title)
+        self._function = function
         self._step = -1
         self._open = False
 
@@ -119,7 +127,7 @@ class Recording:
         global _running, _last
         if _running is not None:
             raise RecordError("a recording is already running: end it before the next one begins")
-        gc.collect()
+        collect(self._meter.addresses, self._function)
         _running, _last = self, self.trace
         self._meter.start()
         self.trace._begin(self, self._meter.counters().allocated)

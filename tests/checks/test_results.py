@@ -236,7 +236,6 @@ def lying_instance():
         ({LyingKey(): 1.0}, {"a": 1.0}),
         ({LyingKey()}, {"a"}),
         ({(LyingKey(),): 1.0}, {("a",): 1.0}),
-        (LyingTensor(torch.zeros(2)), torch.ones(2)),
         (numpy.zeros(2).view(LyingArray), torch.ones(2)),
         (numpy.zeros(2).view(LyingArray), [1.0, 1.0]),
         (type("float32", (numpy.float32,), {"__module__": "numpy", "__array__": lambda *_: numpy.ones(())})(2), 1.0),
@@ -262,8 +261,8 @@ def test_subclasses_that_tell_the_truth_pass():
     ag.check.same(honest([type("Metre", (float,), {})(2.0), type("Name", (str,), {})("a")]), [2.0, "a"])
 
 
-def test_an_unknown_tensor_class_is_told_apart():
-    said = message([LyingTensor(torch.ones(2))], [torch.ones(2)])
+def test_a_tensor_class_that_lies_does_not_pass_and_is_named():
+    said = message([LyingTensor(torch.zeros(2))], [torch.ones(2)])
     assert "results at [0]: expected plain tensors, arrays and numbers; got a LyingTensor, which only derives" in said
     assert "derives from Tensor: convert it" in said
 

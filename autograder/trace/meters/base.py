@@ -60,6 +60,9 @@ class Meter(Protocol):
     def survivors(self) -> list[Survivor]:
         """List the storages tagged by this recording that are alive now."""
 
+    def addresses(self) -> set[int] | None:
+        """Return the addresses of all storages alive on the device now, None where they are not all known."""
+
     def snapshot(self) -> dict:
         """Return the allocator's state in the format of ``torch.cuda.memory._snapshot()``."""
 
@@ -104,6 +107,10 @@ class LedgerMeter:
         words = _Words()
         mine = [record for record in self._ledger.live() if self._is_mine(record.tag)]
         return [_survivor(record, words) for record in sorted(mine, key=lambda record: record.tag.step)]
+
+    def addresses(self) -> set[int] | None:
+        """Return the addresses of all storages in the books."""
+        return {record.data_ptr for record in self._ledger.live() if record.nbytes}
 
     def _is_mine(self, tag) -> bool:
         return isinstance(tag, Tag) and tag.recording == self._recording

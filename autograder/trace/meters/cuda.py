@@ -51,6 +51,9 @@ class CudaMeter(LedgerMeter):
         if self._own_history:
             torch.cuda.memory._record_memory_history(enabled=None)
 
+    def addresses(self) -> None:
+        """Return None: tensors that are older than the recording are not in the books."""
+
     def counters(self) -> Counters:
         """Read CUDA's own figures, and the books' copies and waits."""
         stats = torch.cuda.memory_stats(self.device)
