@@ -15,24 +15,48 @@ from autograder.errors import Tampered
 from autograder.units import human
 
 
-def books() -> None:
-    """Raise ``Tampered`` where a live storage has no block, or where the sums differ. Needs no simulated GPU."""
-    ledger_module = sys.modules.get("autograder.simgpu.ledger")
-    if ledger_module is None:
-        return
-    ledger = ledger_module.LEDGER
+class Books:
+    """What is wrong with the books already, left by an earlier trial in this process, is not held against this one."""
+
+    def __init__(self) -> None:
+        self._forgotten, self._difference = _state(_ledger())
+
+    def check(self) -> None:
+        """Raise ``Tampered`` where a live storage has lost its block, or where the sums differ."""
+        forgotten, difference = _state(_ledger())
+        lost = [nbytes for number, nbytes in forgotten.items() if number not in self._forgotten]
+        if lost:
+            raise Tampered(
+                "tampered", limit=f"a live tensor of {human(lost[0])} must be in the books", actual="it is not"
+            )
+        if difference != self._difference:
+            more = difference - self._difference
+            raise Tampered(
+                "tampered",
+                limit="the device's books must agree with the tensors that live",
+                actual=f"they say {human(abs(more))} {'less' if more > 0 else 'more'}",
+            )
+
+
+def _ledger():
+    """The simulated GPU's ledger, or None where there is no simulated GPU."""
+    module = sys.modules.get("autograder.simgpu.ledger")
+    return module.LEDGER if module is not None else None
+
+
+def _state(ledger) -> tuple[dict[int, int], int]:
+    """Return the sizes of live storages without a block, by id, and how much more lives than the books say."""
+    if ledger is None:
+        return {}, 0
     ledger.drain()
-    storages = _alive(ledger)
-    held = {}
-    for storage in storages:
-        record = vars(storage).get("_simgpu_record")
-        block = getattr(record, "block", None)
+    forgotten, held = {}, {}
+    for storage in _alive(ledger):
+        block = getattr(vars(storage).get("_simgpu_record"), "block", None)
         if block is None or block.size < storage.nbytes() or not _is_enrolled(ledger, block, storage):
-            raise _differs(f"a live tensor of {human(storage.nbytes())} must be in the books", "it is not")
-        held[id(block)] = block.size
-    alive, counted = sum(held.values()), ledger.counters().allocated
-    if alive != counted:
-        raise _differs(f"live tensors take {human(alive)}", f"the books say {human(counted)}")
+            forgotten[id(storage)] = storage.nbytes()
+        else:
+            held[id(block)] = block.size
+    return forgotten, sum(held.values()) - ledger.counters().allocated
 
 
 def _alive(ledger) -> list[torch.UntypedStorage]:
@@ -49,7 +73,3 @@ def _alive(ledger) -> list[torch.UntypedStorage]:
 def _is_enrolled(ledger, block, storage) -> bool:
     reference = ledger._live.get(block.address)
     return reference is not None and reference() is storage
-
-
-def _differs(limit: str, actual: str) -> Tampered:
-    return Tampered("tampered", limit=limit, actual=actual)

@@ -27,6 +27,7 @@ class Switches:
         self._deterministic = torch.are_deterministic_algorithms_enabled()
         self._threads = torch.get_num_threads()
         self._gc = gc.isenabled(), gc.get_threshold()
+        self._frozen = gc.get_freeze_count()
         self._recursion = sys.getrecursionlimit()
         self._trace, self._profile = sys.gettrace(), sys.getprofile()
         self._callbacks = list(gc.callbacks)
@@ -42,6 +43,8 @@ class Switches:
             found.append("a profiler was still on")
         if len(gc.callbacks) != len(self._callbacks):
             found.append("`gc.callbacks` were still on")
+        if gc.get_freeze_count() > self._frozen:
+            found.append("objects put out of sight by `gc.freeze` were still there")
         if _saved_tensors_hooks() is not None:
             found.append("hooks for saved tensors were still on")
         return found
@@ -73,6 +76,11 @@ class Switches:
         gc.set_threshold(*threshold)
         (gc.enable if enabled else gc.disable)()
         gc.callbacks[:] = self._callbacks
+        if gc.get_freeze_count() > self._frozen:
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            self._frozen = gc.get_freeze_count()
         gc.collect()
 
 
