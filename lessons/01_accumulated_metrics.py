@@ -180,7 +180,7 @@ def verdict(steps, size, seed):
     expected = torch.stack(expected).tolist()  # numbers only: the leak ends here
     trace, result = measure(validate, steps, size, seed)
     ag.check.same(result, expected, what="the losses", exercise="fix_validate")
-    ag.check.flat(trace, per_step=leak.slope / 100, exercise="fix_validate")
+    ag.check.flat(trace, per_step=leak.slope / 100, steps=steps, exercise="fix_validate")
     ag.check.no_graph(result, exercise="fix_validate")
 
 verdict(steps=20, size=256, seed=0)

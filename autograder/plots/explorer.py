@@ -6,6 +6,7 @@ import inspect
 from html import escape
 
 from autograder.errors import AutograderError
+from autograder.trace.unsolved import unsolved
 
 from .drawing import plot
 from .figure import MemoryFigure
@@ -119,10 +120,10 @@ def _outcome(fn, values: dict) -> dict:
     """Return what to show, as one bundle: the picture, or the error in one line."""
     try:
         return _picture(fn, values)._repr_mimebundle_()[0]
-    except NotImplementedError as error:
-        message = f"Not written yet: solve the exercise first. {error}".strip()
-        return {"text/html": f'<p role="alert">{escape(message)}</p>', "text/plain": message}
     except Exception as error:  # noqa: BLE001 - whatever the learner's function raises is shown, not raised
+        message = unsolved(error)
+        if message:
+            return {"text/html": f'<p role="alert">{escape(message)}</p>', "text/plain": message}
         called = ", ".join(f"{name}={value!r}" for name, value in values.items())
         message = f"{type(error).__name__} with {called}: {error}"
         return {"text/html": f'<p role="alert"><b>This run failed.</b> {escape(message)}</p>', "text/plain": message}
