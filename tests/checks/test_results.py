@@ -10,7 +10,14 @@ from torch import nn
 import autograder as ag
 from autograder.errors import CheckFailed
 
-MARK = object()
+class Mark:
+    """A key that only its own identity makes equal; its name in test ids is the same in every process."""
+
+    def __repr__(self):
+        return "MARK"
+
+
+MARK = Mark()
 Pair = collections.namedtuple("Pair", "first second")
 
 
