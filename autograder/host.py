@@ -1,8 +1,10 @@
-"""How much memory the host can spare for a simulated device."""
+"""The host: how much memory it can spare for a simulated device, and its environment variables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _CGROUP_FILES = (
@@ -35,3 +37,21 @@ def _container(read: Callable[[str], str], limit_file: str, use_file: str) -> in
     except OSError:
         return None
     return max(0, int(limit) - int(use)) if limit.isdigit() and use.isdigit() else None
+
+
+@contextlib.contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables, and put back what was there, also after an error.
+
+    (``nbgrader.utils.setenv`` deletes them instead: PATH would be gone.)
+    """
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

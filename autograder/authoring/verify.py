@@ -16,6 +16,7 @@ from autograder.authoring.lesson import Lesson
 from autograder.authoring.report import Report
 from autograder.authoring.secrets import leaked
 from autograder.errors import AutograderError
+from autograder.host import environment
 from autograder.judge.process import NOT_JUDGED, Limits, judge
 
 FIXTURE_LIMITS = Limits(each=60.0, total=1800.0)
@@ -106,7 +107,6 @@ def _metadata(lesson: Lesson, target: Path, report: Report) -> None:
 
 def _whole_notebook(lesson: Lesson, target: Path, root: Path, report: Report) -> None:
     """Run the notebook with answers through nbgrader's own validator, all cells counting."""
-    from nbgrader.utils import setenv
     from nbgrader.validator import Validator
     from traitlets.config import Config
 
@@ -116,7 +116,7 @@ def _whole_notebook(lesson: Lesson, target: Path, root: Path, report: Report) ->
     config.Execute.extra_arguments = ["--IPKernelApp.log_level=ERROR"]
     path = outputs(lesson.slug)[0]
     search = os.pathsep.join(part for part in (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")) if part)
-    with setenv(PYTHONPATH=search, OMP_NUM_THREADS="1"):
+    with environment(PYTHONPATH=search, OMP_NUM_THREADS="1"):
         found = Validator(config=config).validate(str(target / path))
     failed = found.get("failed", []) + found.get("changed", []) + found.get("type_changed", [])
     for cell in failed:

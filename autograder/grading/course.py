@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 from autograder.errors import GradingFailed
+from autograder.host import environment
 
 
 class Course:
@@ -68,7 +69,7 @@ class Course:
 
     def _convert(self, converter_class, lesson: str, **options) -> None:
         from nbgrader.coursedir import CourseDirectory
-        from nbgrader.utils import capture_log, setenv
+        from nbgrader.utils import capture_log
         from sqlalchemy.exc import SAWarning
 
         config = self._config(lesson)
@@ -76,7 +77,7 @@ class Course:
         converter.log = _log()
         package = str(Path(__file__).resolve().parents[2])
         search = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH")) if part)
-        with setenv(PATH=_tools_path(), PYTHONPATH=search), warnings.catch_warnings():
+        with environment(PATH=_tools_path(), PYTHONPATH=search), warnings.catch_warnings():
             warnings.simplefilter("ignore", SAWarning)
             outcome = capture_log(converter)
         if not outcome["success"]:

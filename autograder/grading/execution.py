@@ -11,6 +11,8 @@ from nbgrader import utils
 from nbgrader.preprocessors import Execute
 from traitlets import Integer
 
+from autograder.host import environment
+
 
 class TolerantExecute(Execute):
     """nbgrader's ``Execute`` with a few differences.
@@ -31,7 +33,7 @@ class TolerantExecute(Execute):
         watchdog.daemon = True
         watchdog.start()
         try:
-            with utils.setenv(OMP_NUM_THREADS="1"):
+            with environment(OMP_NUM_THREADS="1"):
                 return super().preprocess(nb, resources, km)
         except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
             self.log.warning("The notebook could not be run to its end: %s", error)
