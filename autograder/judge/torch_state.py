@@ -27,7 +27,7 @@ class Switches:
         self._deterministic = torch.are_deterministic_algorithms_enabled()
         self._threads = torch.get_num_threads()
         self._gc = gc.isenabled(), gc.get_threshold()
-        self._frozen = gc.get_freeze_count()
+        self._witness = [self]
         self._recursion = sys.getrecursionlimit()
         self._trace, self._profile = sys.gettrace(), sys.getprofile()
         self._callbacks = list(gc.callbacks)
@@ -43,11 +43,15 @@ class Switches:
             found.append("a profiler was still on")
         if len(gc.callbacks) != len(self._callbacks):
             found.append("`gc.callbacks` were still on")
-        if gc.get_freeze_count() > self._frozen:
+        if not self._collector_sees():
             found.append("objects put out of sight by `gc.freeze` were still there")
         if _saved_tensors_hooks() is not None:
             found.append("hooks for saved tensors were still on")
         return found
+
+    def _collector_sees(self) -> bool:
+        """Is what was made last still in sight? (Counting what is frozen would take longer than many a check.)"""
+        return any(thing is self._witness for thing in gc.get_objects())
 
     def restore(self) -> None:
         """Set everything back, seed the generators, and let go of reference cycles."""
@@ -76,11 +80,11 @@ class Switches:
         gc.set_threshold(*threshold)
         (gc.enable if enabled else gc.disable)()
         gc.callbacks[:] = self._callbacks
-        if gc.get_freeze_count() > self._frozen:
+        if not self._collector_sees():
             gc.unfreeze()
             gc.collect()
             gc.freeze()
-            self._frozen = gc.get_freeze_count()
+            self._witness = [self]
         gc.collect()
 
 

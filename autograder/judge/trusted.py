@@ -47,9 +47,11 @@ def load_trusted() -> list[ModuleType]:
 
     The simulated GPU's modules can only be imported once its device exists: where a lesson uses it, its set-up
     cell has loaded them before the seal is taken. ``torch._dynamo`` is loaded first because its import, which torch
-    puts off until an optimizer or ``manual_seed`` needs it, rebinds functions of torch.
+    puts off until an optimizer or ``manual_seed`` needs it, rebinds functions of torch. ``numpy.ma`` is loaded because
+    the first median does.
     """
     importlib.import_module("torch._dynamo")
+    importlib.import_module("numpy.ma")
     package = importlib.import_module(PACKAGE)
     for part in LOADED_WHOLE:
         try:
