@@ -16,6 +16,8 @@ from .widgets import can_show_widgets, show_widget
 def explore(fn, **knobs) -> MemoryFigure | None:
     """Run ``fn(**knobs)`` and draw the Trace, or the pair (before, after), that it returns; again at each change.
 
+    ``fn`` may also return a figure made by ``plot``, which is shown as it is.
+
     A knob is ``(lowest, highest)`` or ``(lowest, highest, step)``, a slider of whole numbers unless one of them
     is a float; True or False, a checkbox; or a list of choices. It starts at the default of ``fn``'s own argument
     where that fits. An error in ``fn`` is shown as one message in place of the plot.
@@ -90,6 +92,8 @@ def _check_names(fn, knobs) -> None:
 
 def _picture(fn, values: dict) -> MemoryFigure:
     result = fn(**values)
+    if isinstance(result, MemoryFigure):
+        return result
     if isinstance(result, tuple) and len(result) == 2:
         return plot(before=result[0], after=result[1])
     return plot(result, prediction=False)

@@ -14,6 +14,8 @@ PREDICTED = {"color": PURPLE, "linestyle": "--", "linewidth": 2.5, "zorder": 5}
 BEFORE = {"color": VERMILLION, "linestyle": "-", "marker": "s", "markersize": 4, "linewidth": 2}
 AFTER = {"color": BLUE, "linestyle": "-", "marker": "o", "markersize": 4, "linewidth": 2}
 """``before`` and ``after`` differ by marker too."""
+STEMS = ({"color": VERMILLION, "marker": "s", "markersize": 5}, {"color": BLUE, "marker": "o", "markersize": 4.5})
+"""The same pair for counts: a mark on a stem for each step."""
 
 THIN = {"linewidth": 1.2, "marker": "", "linestyle": ":"}
 STAIRS = {"linewidth": 1.2, "marker": "", "linestyle": (0, (5, 1)), "drawstyle": "steps-mid"}

@@ -68,6 +68,14 @@ def verdict_words(prediction, trace) -> str:
     return f'You predicted "{prediction.choice}"{verdict}'
 
 
+def outcome_words(prediction, outcome: str) -> str:
+    """Say what was predicted, where anything was, and the choice that came true."""
+    if prediction is None:
+        return f"Measured: {outcome}."
+    right = prediction.choice == outcome
+    return f'You predicted "{prediction.choice}"' + (": right." if right else f". Measured: {outcome}.")
+
+
 def predicted_values(prediction, trace) -> list[float] | None:
     """Return the predicted curve in bytes from the last warm-up step on; None where the words give no shape."""
     shape = shape_of(prediction.choice)

@@ -17,8 +17,8 @@ _LEGEND_LETTERS = 58  # of all labels together, that fit in one row
 _LEGEND_ROW = 16  # points
 
 
-def draw_timeline(trace, prediction: Prediction | None) -> MemoryFigure:
-    """Return the figure of one trace, with the prediction over it if there is one."""
+def draw_timeline(trace, prediction: Prediction | None, subtitle: str = "") -> MemoryFigure:
+    """Return the figure of one trace, with the prediction over it if there is one, or a subtitle."""
     figure = MemoryFigure()
     axes = figure.subplots()
     steps = [sample.step for sample in trace.samples]
@@ -32,10 +32,10 @@ def draw_timeline(trace, prediction: Prediction | None) -> MemoryFigure:
     shade_warmup(axes, trace)
     rows = finish(axes, limits, unit)
     figure.suptitle(_title(trace), x=0.01, ha="left", fontsize=12, fontweight="bold")
-    if prediction:
-        above = 10 + rows * _LEGEND_ROW
-        axes.set_title(verdict_words(prediction, trace), loc="left", fontsize=10, color=palette.GREY, pad=above)
-    figure.alt = _describe(trace, prediction)
+    subtitle = verdict_words(prediction, trace) if prediction else subtitle
+    if subtitle:
+        axes.set_title(subtitle, loc="left", fontsize=10, color=palette.GREY, pad=above_legend(rows))
+    figure.alt = " ".join(filter(None, [_describe(trace), subtitle]))
     return figure
 
 
@@ -72,16 +72,20 @@ def finish(axes, limits: Limits, unit) -> int:
     return -(-len(labels) // columns)
 
 
+def above_legend(rows: int) -> int:
+    """Return the points between the axes and a line of text above a legend of so many rows."""
+    return 10 + rows * _LEGEND_ROW
+
+
 def _title(trace) -> str:
     faster = ", faster and faster" if measured_shape(trace) == "accelerates" else ""
     return f"Allocated memory {slope_words(trace.slope)}{faster} ({device_words(trace)})"
 
 
-def _describe(trace, prediction: Prediction | None) -> str:
+def _describe(trace) -> str:
     first, last = trace.samples[0], trace.samples[-1]
-    text = (
+    return (
         f"Line plot of memory over {len(trace.samples)} steps on the {device_words(trace)}, the first {trace.warmup} of "
         f"them warm-up. Allocated {slope_words(trace.slope)}, from {human(first.allocated)} to {human(last.allocated)}; "
         f"highest peak {human(highest(trace))}, reserved {human(last.reserved)} at the end."
     )
-    return f"{text} {verdict_words(prediction, trace)}" if prediction else text
