@@ -1,9 +1,14 @@
 """How much slower is a training step on the simulated GPU than on the plain CPU?
 
-Both run side by side in this process, in turns, so that a busy machine slows both. Prints one line per program:
-median milliseconds of a step on each, and the ratio of the medians.
+All variants run side by side in this process, in turns, so that a busy machine slows them alike. Prints per program the
+median milliseconds of a step, and its ratio to the plain CPU (recording: to the simulated GPU without it).
 
     python benchmarks/step_time.py [seconds per program]
+
+simgpu      the simulated GPU
+recording   the same while a trace is recorded
+MemTracker  the plain CPU under torch.distributed._tools.mem_tracker.MemTracker, PyTorch's own estimator of peak memory,
+            which counts tensors and has no allocator
 """
 
 from __future__ import annotations
@@ -18,8 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed._tools.mem_tracker import MemTracker
 
 from autograder import simgpu
+from autograder.trace import record
+
+STEPS_A_TURN = 6
 
 
 def mlp_step(device):
@@ -70,18 +79,45 @@ def gpt_step(device):
     return step
 
 
-def medians(steps, seconds):
-    """Median milliseconds of each step function, run in turns for ``seconds``."""
-    times = [[] for _ in steps]
-    for step in steps:
+def plain(step, items):
+    """Nothing around the steps."""
+    for _ in items:
+        yield from timed(step)
+
+
+def recorded(step, items):
+    """A trace is recorded; starting and ending it is not part of a step."""
+    with record(warmup=1, timeout=None) as trace:
+        for _ in trace.steps(items):
+            yield from timed(step)
+
+
+def tracked(step, items):
+    """MemTracker wants to be told where an iteration ends."""
+    tracker = MemTracker()
+    for _ in items:
+        with tracker:
+            yield from timed(step)
+        tracker.reset_mod_stats()
+
+
+def timed(step):
+    """Milliseconds of one step."""
+    start = time.perf_counter()
+    step()
+    yield (time.perf_counter() - start) * 1e3
+
+
+def medians(variants, seconds):
+    """Median milliseconds of a step of each ``(around, step)``, a few steps of each in turns for ``seconds``."""
+    times = [[] for _ in variants]
+    for _, step in variants:
         for _ in range(5):
             step()
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
-        for step, taken in zip(steps, times):
-            start = time.perf_counter()
-            step()
-            taken.append((time.perf_counter() - start) * 1e3)
+        for (around, step), taken in zip(variants, times):
+            taken.extend(list(around(step, range(STEPS_A_TURN)))[1:])
     return [statistics.median(taken) for taken in times]
 
 
@@ -89,11 +125,15 @@ def main(seconds: float) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     device = simgpu.enable()
-    print(f"torch {torch.__version__}, 1 thread")
+    print(f"torch {torch.__version__}, 1 thread, median ms of a step")
+    print(f"{'':20}{'cpu':>9}{'simgpu':>9}{'ratio':>7}{'recording':>11}{'ratio':>7}{'MemTracker':>12}{'ratio':>7}")
     for name, make in (("tiny MLP, Adam", mlp_step), ("2-layer GPT, AdamW", gpt_step)):
-        cpu, simulated = medians([make("cpu"), make(device)], seconds)
-        print(f"{name:20} cpu {cpu:7.2f} ms   simgpu {simulated:7.2f} ms   ratio {simulated / cpu:.2f}")
+        host, simulated = make("cpu"), make(device)
+        variants = [(plain, host), (plain, simulated), (recorded, simulated), (tracked, host)]
+        cpu, sim, rec, tracker = medians(variants, seconds)
+        ratios = f"{cpu:9.2f}{sim:9.2f}{sim / cpu:7.2f}{rec:11.2f}{rec / sim:7.2f}{tracker:12.2f}{tracker / cpu:7.2f}"
+        print(f"{name:20}{ratios}")
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 5.0)
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0)
