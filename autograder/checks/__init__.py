@@ -12,6 +12,7 @@ from autograder.checks.graphs import depth_of, graph_depth, no_graph
 from autograder.checks.growth import flat
 from autograder.checks.kinds import device, dtype
 from autograder.checks.results import same
+from autograder.checks.storages import storage
 
 __all__ = [
     "allocations",
@@ -25,5 +26,6 @@ __all__ = [
     "peak",
     "reserved",
     "same",
+    "storage",
     "syncs",
 ]

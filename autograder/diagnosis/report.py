@@ -63,8 +63,8 @@ class Diagnosis:
         return "\n".join(lines + self._rest())
 
     def _repr_html_(self) -> str:
-        head = f"<p>{_code(self.headline)}</p>"
-        tail = "".join(f"<p>{_code(line)}</p>" for line in self._rest())
+        head = f"<p>{as_code(self.headline)}</p>"
+        tail = "".join(f"<p>{as_code(line)}</p>" for line in self._rest())
         if not self.groups:
             return head + tail
         rows = "".join(_row(group, site) for group, site in self._shown())
@@ -102,12 +102,12 @@ def _site(group: Group) -> str:
 
 
 def _row(group: Group, site: str) -> str:
-    held = "<br>".join(_code(str(holder)) for holder in group.holders[:_SHOWN_HOLDERS]) or "nobody found"
-    cells = (_code(_how_many(group)), _code(site), held)
+    held = "<br>".join(as_code(str(holder)) for holder in group.holders[:_SHOWN_HOLDERS]) or "nobody found"
+    cells = (as_code(_how_many(group)), as_code(site), held)
     return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
 
 
-def _code(text: str) -> str:
+def as_code(text: str) -> str:
     """Escape, and set what stands between backticks as code."""
     parts = escape(text).split("`")
     if len(parts) % 2 == 0:

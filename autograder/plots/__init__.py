@@ -13,12 +13,13 @@ from importlib import import_module
 _HOME = {
     "plot": "drawing",
     "block_map": "blocks",
+    "storage_map": "storages",
     "predict": "prediction",
     "last_prediction": "prediction",
     "explore": "explorer",
 }
 
-__all__ = ["block_map", "explore", "last_prediction", "plot", "predict"]
+__all__ = ["block_map", "explore", "last_prediction", "plot", "predict", "storage_map"]
 
 
 def __getattr__(name: str):

@@ -91,11 +91,12 @@ class Site(NamedTuple):
 
 def site_of(place: Place | None) -> Site | None:
     """Put a noted line into words."""
-    if place is None:
-        return None
-    filename = place.code.co_filename
-    source = linecache.getline(filename, place.line).strip()
-    return Site(filename, place.line, place.code.co_name, source, cell_number(filename))
+    return None if place is None else site_at(place.code.co_filename, place.line, place.code.co_name)
+
+
+def site_at(filename: str, line: int, function: str) -> Site:
+    """Put a line into words that is known by its file name, as in the frames of a snapshot."""
+    return Site(filename, line, function, linecache.getline(filename, line).strip(), cell_number(filename))
 
 
 def cell_number(filename: str) -> int | None:
