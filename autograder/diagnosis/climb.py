@@ -72,9 +72,10 @@ class Climber:
 
     def graph_roots(self, node: object) -> list[str]:
         """Return, in words, the tensors that keep the graph node ``node`` alive, those with a name first."""
-        chains = [chain for chain in map(self.best, self._graph.roots(node)) if chain is not None]
-        chains.sort(key=lambda chain: chain.cost)
-        return list(dict.fromkeys(_root_words(chain) for chain in chains))
+        found = [(self.best(root) or Chain(None), root) for root in self._graph.roots(node)]
+        found.sort(key=lambda pair: pair[0].cost)
+        words = (_gradient_words(root, chain) if root.is_leaf else _root_words(chain) for chain, root in found)
+        return list(dict.fromkeys(words))
 
     def _local_anchor(self, obj: object) -> Anchor:
         local = self._running[id(obj)]
@@ -217,6 +218,13 @@ def _root_words(chain: Chain) -> str:
     if not chain.links and holder.kind in ("global", "frame"):
         return f"tensor `{chain.anchor.name}`"
     return f"a tensor held by {holder.text}"
+
+
+def _gradient_words(leaf: torch.Tensor, chain: Chain) -> str:
+    """A leaf has no graph of its own: it carries that of its gradient, which ``create_graph=True`` made."""
+    if chain.anchor is None:
+        return "the gradient of a tensor without a name (a circle: only `.grad = None` opens it)"
+    return f"the gradient of {type(leaf).__name__} `{chain.path}`"
 
 
 _TRACEBACK_STEPS = re.compile(r"(\.tb_next|\.__traceback__|\.__context__|\.__cause__)+$")

@@ -38,9 +38,12 @@ class GraphWalk:
         return Refs(tensor for tensors in self._roots.values() for tensor in tensors)
 
     def keep_roots(self, held) -> None:
-        """Forget the carriers that ``held(tensor)`` denies: a tensor that only the graph itself saved keeps nothing."""
+        """Forget the carriers that ``held(tensor)`` denies: a tensor that only the graph itself saved keeps nothing.
+
+        A leaf stays: it carries the graph of its gradient, and that graph ends at the leaf, so the two hold each other.
+        """
         for key, tensors in list(self._roots.items()):
-            self._roots[key] = Refs(tensor for tensor in tensors if held(tensor))
+            self._roots[key] = Refs(tensor for tensor in tensors if tensor.is_leaf or held(tensor))
         self._above.clear()
 
     def roots(self, node: object) -> Refs:
@@ -49,13 +52,13 @@ class GraphWalk:
         return self._above.get(id(node), Refs())
 
     def _enter(self, tensors: Refs) -> Refs:
-        """Register each tensor with its node; a leaf's ``.grad`` may have a graph too."""
+        """Register each tensor with its node, and with that of its ``.grad``, if ``create_graph=True`` gave it one."""
         stack = Refs()
         for tensor in tensors:
             for carrier in (tensor, gradient_of(tensor)):
                 node = None if carrier is None else _node_of(carrier)
                 if node is not None:
-                    self._roots.setdefault(id(node), Refs()).append(carrier)
+                    self._roots.setdefault(id(node), Refs()).append(tensor)
                     stack.append(node)
         return stack
 

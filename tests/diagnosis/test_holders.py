@@ -12,6 +12,23 @@ import torch
 
 from autograder.diagnosis import holders
 
+CIRCLE = """
+import warnings, weakref
+x = torch.ones(4, device=device, requires_grad=True)
+class Circle:
+    x = weakref.ref(x)
+    def remove(self):
+        self.x().grad = None
+handles = [Circle()]
+with warnings.catch_warnings(action="ignore"):
+    y = (x * 3).exp()
+    y.sum().backward(create_graph=True)
+found = y.untyped_storage()
+del y
+"""
+
+NAMELESS = "the gradient of a tensor without a name (a circle: only `.grad = None` opens it)"
+
 CASES = {
     "list": (
         "losses = [torch.ones(4, device=device) for _ in range(3)]\nfound = losses[1].untyped_storage()",
@@ -81,6 +98,14 @@ layer(torch.ones(2, 3, device=device)).sum().backward()
 found = layer.weight.grad.untyped_storage()
 """,
         ("attribute", "attribute `grad` of Parameter `layer.weight`"),
+    ),
+    "gradient with a graph": (
+        CIRCLE,
+        ("graph", "the graph of the gradient of Tensor `x`, saved by ExpBackward0"),
+    ),
+    "gradient with a graph, of a leaf without a name": (
+        CIRCLE + "del x",
+        ("graph", f"the graph of {NAMELESS}, saved by ExpBackward0"),
     ),
     "closure": (
         """
