@@ -7,28 +7,35 @@ from autograder.errors import RecordError
 from .groups import Group, group_survivors, split_growing
 from .heap import collector_paused
 from .holders import SECONDS, HolderSearch
+from .peak import PeakReport, at_peak
 from .report import Diagnosis
 
 _MOST_LOOKED_UP = 1000  # storages per group whose holders are searched
 _WHERE = {"cuda": "GPU", "simgpu": "simulated GPU", "cpu": "CPU"}
 
 
-def diagnose(trace, *, seconds: float = SECONDS) -> Diagnosis:
+def diagnose(trace, *, at: str = "end", seconds: float = SECONDS) -> Diagnosis | PeakReport:
     """Say what grew in a recording, which line allocated it, and who holds it.
 
     Looks at the storages allocated after warm-up that are still alive, and at the Python heap and the
     autograd graph as they are now; changes neither, and keeps no reference. The search for holders stops
-    after ``seconds`` and says so. Raises RecordError when ``trace`` is not a finished recording.
+    after ``seconds`` and says so. With ``at="peak"`` it says instead what was alive at the highest moment, which
+    lines had allocated it, and in which step. Raises RecordError when ``trace`` is not a finished recording.
     """
     if not hasattr(trace, "survivors") or not hasattr(trace, "samples"):
         raise RecordError(f"diagnose() expects a recording made by ag.record(...); it was given {type(trace).__name__}")
+    if at not in ("end", "peak"):
+        raise RecordError(f'diagnose(at=...) expects "end" or "peak", got {at!r}')
+    where = _WHERE.get(trace.source, trace.source)
+    if at == "peak":
+        return at_peak(trace, where)
     report = Diagnosis(
         grew=trace.growth > 0 or trace.slope >= 1,
         growth=trace.growth,
         slope=trace.slope,
         steps=len(trace.steady),
         allocated=trace.final,
-        where=_WHERE.get(trace.source, trace.source),
+        where=where,
     )
     if report.grew:
         _fill(report, trace, seconds)
