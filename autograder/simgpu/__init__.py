@@ -16,13 +16,16 @@ def is_enabled() -> bool:
     return _enabled
 
 
-def enable(capacity: int | None = None):
+def enable(capacity: int | None = None, device_asserts: bool | None = None):
     """Register the device and install ``torch.simgpu``; return ``torch.device("simgpu", 0)``.
 
     Parameters
     ----------
     capacity : int, optional
         Size of the device in bytes (2 GiB at first). A later call with a capacity changes it.
+    device_asserts : bool, optional
+        Whether an index out of range fails as on CUDA: late, and for good (``torch.simgpu.device_side_asserts`` says
+        how). At first it raises at once, as on the CPU.
 
     Raises
     ------
@@ -40,4 +43,6 @@ def enable(capacity: int | None = None):
             _enabled = True
     if capacity is not None:
         torch.simgpu.set_capacity(capacity)
+    if device_asserts is not None:
+        torch.simgpu.set_device_side_asserts(device_asserts)
     return torch.device("simgpu", 0)

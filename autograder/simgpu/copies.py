@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from autograder.simgpu.device_asserts import ASSERTS
 from autograder.simgpu.errors_like_cuda import check_ordinal
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.ledger import LEDGER
@@ -73,6 +74,7 @@ def _copy(destination, source, non_blocking):
 
 def _count(from_device: bool, into_device: bool, source, non_blocking: bool) -> None:
     """Bytes are those of the source: CUDA converts types on the device's side."""
+    ASSERTS.refuse()
     if from_device == into_device:
         return
     nbytes = source.numel() * source.element_size()

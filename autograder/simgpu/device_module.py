@@ -7,6 +7,11 @@ import types
 import torch
 
 from autograder.simgpu import device_memory as memory  # noqa: F401 - this module's interface
+from autograder.simgpu.device_asserts import (  # noqa: F401 - this module's interface
+    device_side_asserts,
+    reset_device,
+    set_device_side_asserts,
+)
 from autograder.simgpu.device_memory import (  # noqa: F401 - this module's interface
     empty_cache,
     max_memory_allocated,

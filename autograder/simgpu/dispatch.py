@@ -9,6 +9,7 @@ import torch
 from torch.autograd.graph import increment_version
 
 from autograder.simgpu import compat, randomness, schema
+from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.errors_like_cuda import device_mismatch
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.storage import CPU, follow, unwrap, wrap
@@ -38,7 +39,7 @@ def run(plan: schema.Plan, args: tuple, kwargs: dict):
     """Run one operator on device tensors.
 
     Raises RuntimeError with CUDA's words when operands are on different devices, torch.OutOfMemoryError when the
-    results do not fit.
+    results do not fit, torch.AcceleratorError after a device-side assertion.
     """
     pairs: list = []
     strangers: list = []
@@ -53,15 +54,11 @@ def run(plan: schema.Plan, args: tuple, kwargs: dict):
         LEDGER.synced()
     elif plan.indexing:
         _count_index_traffic(plan, args)
-    try:
-        if _cpu_autocast_enabled("cpu"):
-            with _ExcludeKeys(_AUTOCAST_CPU_KEYS):
-                result = _call(plan, host_args, host_kwargs)
-        else:
+    if _cpu_autocast_enabled("cpu"):
+        with _ExcludeKeys(_AUTOCAST_CPU_KEYS):
             result = _call(plan, host_args, host_kwargs)
-    except RuntimeError as error:
-        refuse_if_host_is_full(error)
-        raise
+    else:
+        result = _call(plan, host_args, host_kwargs)
     if plan.resizes:
         for tensor, alias in pairs:
             follow(tensor, alias)
@@ -71,9 +68,17 @@ def run(plan: schema.Plan, args: tuple, kwargs: dict):
 
 
 def _call(plan, args, kwargs):
-    if plan.random:
-        return randomness.call(plan, args, kwargs)
-    return plan.op(*args, **kwargs)
+    if ASSERTS.tripped:
+        return unrun(plan, args, kwargs)
+    try:
+        if plan.random:
+            return randomness.call(plan, args, kwargs)
+        return plan.op(*args, **kwargs)
+    except (RuntimeError, IndexError) as error:
+        refuse_if_host_is_full(error)
+        if not ASSERTS.catches(plan.short, error):
+            raise
+    return unrun(plan, args, kwargs)
 
 
 def _to_host(value, pairs, strangers):
@@ -140,17 +145,12 @@ def _results(plan, result, args, kwargs, pairs):
     written = plan.written_returns
     if isinstance(result, tuple):
         return tuple(
-            _argument(written[k], args, kwargs) if k < len(written) and written[k] else _wrap(item, pairs)
+            schema.argument(written[k], args, kwargs) if k < len(written) and written[k] else _wrap(item, pairs)
             for k, item in enumerate(result)
         )
     if written and written[0] is not None and isinstance(result, (_Tensor, list)):
-        return _argument(written[0], args, kwargs)
+        return schema.argument(written[0], args, kwargs)
     return _wrap(result, pairs)
-
-
-def _argument(where, args, kwargs):
-    position, name = where
-    return args[position] if position < len(args) else kwargs[name]
 
 
 def _wrap(value, pairs):
@@ -164,7 +164,7 @@ def _wrap(value, pairs):
     return value
 
 
-def refuse_if_host_is_full(error: RuntimeError) -> None:
+def refuse_if_host_is_full(error: Exception) -> None:
     """A result larger than the host's memory is larger than the device's: say so in the device's words."""
     asked = re.search(r"you tried to allocate (\d+) bytes", str(error))
     if asked and int(asked[1]) > LEDGER.allocator.capacity:

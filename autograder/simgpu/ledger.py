@@ -18,6 +18,7 @@ import torch
 
 from autograder.simgpu import frames
 from autograder.simgpu.allocator import CachingAllocator, OutOfMemory
+from autograder.simgpu.device_asserts import ASSERTS
 from autograder.units import GiB
 
 DEFAULT_CAPACITY = 2 * GiB
@@ -101,6 +102,7 @@ class Ledger:
         """A block of at least ``nbytes``. Raises torch.OutOfMemoryError, or RuntimeError in a forked child."""
         if self.in_bad_fork:
             raise RuntimeError(_BAD_FORK)
+        ASSERTS.refuse()
         with self._lock:
             if _freed_blocks:
                 self.drain()
@@ -174,6 +176,7 @@ class Ledger:
         """Count an operation that makes the host wait; warn or raise in the sync debug modes 1 and 2, as CUDA does."""
         with self._lock:
             self._syncs += times
+        ASSERTS.report()
         if self.sync_mode == 1:
             warnings.warn(_SYNC, stacklevel=frames.user_stacklevel())
         elif self.sync_mode == 2:
@@ -183,6 +186,7 @@ class Ledger:
         """Count an explicit synchronize(): it never warns."""
         with self._lock:
             self._syncs += 1
+        ASSERTS.report()
 
     def begin(self) -> None:
         """Start with an unused device: nothing reserved, all counts zero. Only while nothing is alive."""

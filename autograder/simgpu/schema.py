@@ -110,6 +110,12 @@ def _written_argument(result, arguments):
     return None
 
 
+def argument(where: tuple[int, str], args, kwargs):
+    """The argument at ``(position, name)``, however it was passed."""
+    position, name = where
+    return args[position] if position < len(args) else kwargs[name]
+
+
 _plans: dict = {}
 
 
