@@ -9,6 +9,7 @@ The tree::
     │   ├── SimGpuUnavailable this torch lacks a hook, or setup came too late
     │   └── AllocatorSettingsError
     │                         the simulated allocator cannot do what a setting asks
+    ├── NotSimulated          a CUDA script asked for what the simulated GPU does not have
     ├── RecordError           record() or a trace was used in a way that measures nothing
     ├── StepTimeout           a recorded step ran past its time limit
     ├── CheckFailed           the learner's fix does not do what it must
@@ -48,6 +49,10 @@ class SimGpuUnavailable(SetupError):
 
 class AllocatorSettingsError(SetupError):
     """The simulated allocator cannot do what a setting asks."""
+
+
+class NotSimulated(AutograderError, NotImplementedError):
+    """The simulated GPU has no counterpart of what was called."""
 
 
 class RecordError(AutograderError, ValueError):

@@ -1,0 +1,54 @@
+"""One device under two names: what a script calls ``cuda:0`` is ``simgpu:0`` to torch's C++ and to this package."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from autograder.simgpu import compat
+
+MOST_DEVICES = 64
+_OURS = "autograder."
+_raw_device = torch._C.TensorBase.device.__get__
+_raw_is_cuda = torch._C.TensorBase.is_cuda.__get__
+_SHOWN = {torch.device(compat.NAME, index): torch.device("cuda", index) for index in range(MOST_DEVICES)}
+
+
+def to_simgpu(thing):
+    """The simulated device for whatever names a CUDA device ("cuda", "cuda:1", torch.device); the rest unchanged.
+
+    A device without an index means the current one, as on CUDA.
+    """
+    if isinstance(thing, str) and thing.startswith("cuda"):
+        thing = torch.device(thing)
+    if isinstance(thing, torch.device) and thing.type == "cuda":
+        return torch.device(compat.NAME, torch.simgpu.current_device() if thing.index is None else thing.index)
+    return thing
+
+
+def all_to_simgpu(args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """Arguments with every CUDA device among them (at the top level) replaced."""
+    return tuple(map(to_simgpu, args)), {name: to_simgpu(value) for name, value in kwargs.items()}
+
+
+def _asked_by_us() -> bool:
+    return str(sys._getframe(2).f_globals.get("__name__")).startswith(_OURS)
+
+
+def _device(tensor):
+    """Where the tensor is; the simulated GPU calls itself cuda, except to this package."""
+    device = _raw_device(tensor)
+    shown = _SHOWN.get(device)
+    return device if shown is None or _asked_by_us() else shown
+
+
+def _is_cuda(tensor):
+    """True on the simulated GPU, except to this package."""
+    if _raw_device(tensor) in _SHOWN:
+        return not _asked_by_us()
+    return _raw_is_cuda(tensor)
+
+
+TENSOR_DEVICE = property(_device)
+TENSOR_IS_CUDA = property(_is_cuda)

@@ -1,0 +1,130 @@
+"""Every name that is replaced while "cuda" means the simulated GPU, with its reason; all are put back afterwards.
+
+The dispatcher's CUDA key is served apart (``dispatcher.py``), through PyTorch's own extension point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+import torch.utils._device
+
+from autograder.simgpu.cuda_shim import cuda_module, tensors, torch_module
+from autograder.simgpu.cuda_shim.devices import TENSOR_DEVICE, TENSOR_IS_CUDA
+
+_NO_DEVICE = "asks C++ for the current CUDA device before dispatching"
+_COMPARED = "a script compares it with cuda"
+_AUTOCAST = "autocast is switched per device, and the tensors are simgpu's"
+
+
+class Replacement(NamedTuple):
+    """``owner.name`` becomes ``make(original)``, because of ``reason``."""
+
+    owner: object
+    name: str
+    make: Callable
+    reason: str
+
+
+def _rows() -> list[Replacement]:
+    return [*_tensor_rows(), *_torch_rows(), *_backend_rows(), *_cuda_rows()]
+
+
+def _tensor_rows() -> list[Replacement]:
+    tensor, storage = torch.Tensor, torch.storage._StorageBase
+    to = tensors.translated(tensor.to)
+    return [
+        Replacement(tensor, "device", lambda _: TENSOR_DEVICE, _COMPARED),
+        Replacement(tensor, "is_cuda", lambda _: TENSOR_IS_CUDA, _COMPARED),
+        Replacement(tensor, "to", tensors.translated, "C++ compares device types: it would copy what is there already"),
+        Replacement(tensor, "cuda", lambda _: tensors.method_cuda(to), "the same"),
+        Replacement(tensor, "type", tensors.method_type, "says and understands torch.cuda.FloatTensor"),
+        Replacement(tensor, "new_tensor", tensors.translated, _NO_DEVICE),
+        Replacement(storage, "cuda", lambda _: tensors.storage_cuda, "torch has no allocator for cuda here"),
+    ]
+
+
+def _torch_rows() -> list[Replacement]:
+    context, autocast = torch.utils._device.DeviceContext, torch_module.device_type_translated
+    return [
+        Replacement(torch, "tensor", tensors.translated, _NO_DEVICE),
+        Replacement(torch, "as_tensor", tensors.translated, _NO_DEVICE),
+        Replacement(torch, "asarray", tensors.translated, _NO_DEVICE),
+        Replacement(torch, "Generator", tensors.translated_torch_class, _NO_DEVICE),
+        Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
+        Replacement(context, "__init__", tensors.translated, "set_default_device and `with torch.device(...)`"),
+        Replacement(torch, "get_default_device", torch_module.shown_default_device, _COMPARED),
+        Replacement(torch.accelerator, "current_accelerator", torch_module.shown_accelerator, _COMPARED),
+        Replacement(torch, "compile", torch_module.run_eagerly, "there is no compiler for this device"),
+        Replacement(torch.nn.Module, "compile", torch_module.leave_module_eager, "the same"),
+        Replacement(torch, "is_autocast_enabled", autocast, _AUTOCAST),
+        Replacement(torch, "set_autocast_enabled", autocast, _AUTOCAST),
+        Replacement(torch, "get_autocast_dtype", autocast, _AUTOCAST),
+        Replacement(torch, "set_autocast_dtype", autocast, _AUTOCAST),
+        Replacement(torch, "get_autocast_gpu_dtype", torch_module.autocast_gpu_dtype, _AUTOCAST),
+        Replacement(torch, "set_autocast_gpu_dtype", torch_module.set_autocast_gpu_dtype, _AUTOCAST),
+    ]
+
+
+def _backend_rows() -> list[Replacement]:
+    bad_fork = torch.simgpu._is_in_bad_fork
+    return [
+        Replacement(torch.backends.cuda, "is_built", _always(True), "scripts and torch.optim ask before using CUDA"),
+        Replacement(torch.backends.cudnn, "is_acceptable", _always(False), "it would warn that cuDNN is missing"),
+        Replacement(
+            torch.cuda.nvtx, "_nvtx", lambda _: cuda_module.SilentNvtx, "marks for a profiler that is not there"
+        ),
+        Replacement(torch.cuda, "_lazy_init", _always(None), "C++ calls it before a factory is dispatched"),
+        Replacement(torch.cuda, "_is_in_bad_fork", lambda _: bad_fork, "torch.manual_seed asks it"),
+    ]
+
+
+def _always(answer) -> Callable:
+    return lambda original: lambda *args, **kwargs: answer
+
+
+def _cuda_rows() -> list[Replacement]:
+    """torch.cuda's functions, also where its submodules keep the same ones."""
+    rows = []
+    reason = "answered for the simulated GPU (cuda_module.py)"
+    for name, answer in sorted(cuda_module.answers().items()):
+        for owner in (torch.cuda, torch.cuda.memory, torch.cuda.random, torch.cuda.streams):
+            if hasattr(owner, name):
+                rows.append(Replacement(owner, name, lambda _, answer=answer: answer, reason))
+    for name in ("_snapshot", "_dump_snapshot", "_record_memory_history"):
+        ours = tensors.translated(getattr(torch.simgpu.memory, name))
+        rows.append(Replacement(torch.cuda.memory, name, lambda _, ours=ours: ours, reason))
+    return rows
+
+
+@contextmanager
+def replaced() -> Iterator[list[Replacement]]:
+    """Replace all of them; put all back at the end, in the opposite order."""
+    torch.utils._device._device_constructors()  # remembers torch's own factories at its first call: let that be now
+    undo: list[Callable[[], None]] = []
+    rows = _rows()
+    try:
+        for row in rows:
+            undo.append(_replace(row))
+        undo.append(torch_module.checkpoints_name_cuda())
+        yield rows
+    finally:
+        for put_back in reversed(undo):
+            put_back()
+
+
+def _replace(row: Replacement) -> Callable[[], None]:
+    was_own = row.name in vars(row.owner)
+    original = vars(row.owner)[row.name] if was_own else getattr(row.owner, row.name)
+    setattr(row.owner, row.name, row.make(original))
+
+    def put_back() -> None:
+        if was_own:
+            setattr(row.owner, row.name, original)
+        else:
+            delattr(row.owner, row.name)
+
+    return put_back
