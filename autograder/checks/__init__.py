@@ -6,7 +6,7 @@ Used as ``ag.check.flat(trace)``. All take ``points=`` (the plain number returne
 
 from __future__ import annotations
 
-from autograder.checks.ceilings import peak, reserved
+from autograder.checks.ceilings import peak, reserved, resting
 from autograder.checks.counts import allocations, copies, syncs
 from autograder.checks.graphs import depth_of, graph_depth, no_graph
 from autograder.checks.growth import flat
@@ -25,6 +25,7 @@ __all__ = [
     "no_graph",
     "peak",
     "reserved",
+    "resting",
     "same",
     "storage",
     "syncs",

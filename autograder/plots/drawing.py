@@ -6,6 +6,7 @@ from autograder.errors import RecordError
 
 from .comparison import draw_comparison
 from .counts import draw_counts
+from .curves import draw_curves
 from .figure import MemoryFigure
 from .prediction import Prediction, last_prediction
 from .shapes import outcome_words
@@ -20,6 +21,8 @@ def plot(
     after=None,
     names: tuple[str, str] = ("before", "after"),
     counts=None,
+    curves: dict | None = None,
+    of: str = "loss",
     outcome: str | None = None,
 ) -> MemoryFigure:
     """Draw a trace over its steps, or two traces ``before=`` and ``after=`` over the same axes.
@@ -35,17 +38,22 @@ def plot(
     counts : str or sequence of str
         Draw what was counted in each step instead of bytes held: "allocations", "syncs", "h2d_count", "h2d_bytes",
         "d2h_count", "d2h_bytes", one panel each; the first of them is in the title.
+    curves : dict of str to sequence of numbers
+        Draw these numbers, one line per name, instead of a trace: what a loop returned at each step. ``of`` says what
+        they are.
     outcome : str
         The choice that the measurement proved right, for a prediction that is not about the shape of allocated
         memory: the figure then says whether the learner chose it.
     """
-    traces = _traces(trace, before, after, names)
+    traces = _traces(trace, before, after, names) if curves is None else {}
     said = _prediction(prediction) if trace is not None or outcome else None
     if outcome is not None:
         subtitle = outcome_words(said, outcome)
         said = None
     else:
         subtitle = ""
+    if curves is not None:
+        return draw_curves(curves, of, subtitle)
     if counts is not None:
         return draw_counts(traces, counts, subtitle)
     if trace is None:

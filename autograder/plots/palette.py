@@ -14,6 +14,7 @@ PREDICTED = {"color": PURPLE, "linestyle": "--", "linewidth": 2.5, "zorder": 5}
 BEFORE = {"color": VERMILLION, "linestyle": "-", "marker": "s", "markersize": 4, "linewidth": 2}
 AFTER = {"color": BLUE, "linestyle": "-", "marker": "o", "markersize": 4, "linewidth": 2}
 """``before`` and ``after`` differ by marker too."""
+THIRD = {"color": GREEN, "linestyle": (0, (4, 1)), "marker": "^", "markersize": 4, "linewidth": 2}
 STEMS = ({"color": VERMILLION, "marker": "s", "markersize": 5}, {"color": BLUE, "marker": "o", "markersize": 4.5})
 """The same pair for counts: a mark on a stem for each step."""
 

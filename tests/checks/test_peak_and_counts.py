@@ -54,6 +54,34 @@ def test_peak_after_the_last_step_counts(record, device):
     fails("peak too high", ag.check.peak, trace, reference=reference)
 
 
+def holding(device, mebibytes):
+    """A step that leaves one tensor of that size until the next step replaces it."""
+    kept = []
+
+    def step():
+        kept[:] = [torch.zeros(mebibytes * MiB // 4, device=device)]
+
+    return step
+
+
+def test_resting_is_what_a_step_leaves(record, device):
+    """GIVEN a step that keeps 3 MiB for the next THEN only that is judged, and not a high peak within the step."""
+    reference = record(holding(device, 3))
+    assert ag.check.resting(record(scratch(device, 9)), reference=reference, points=0.5) == 0.5
+    ag.check.resting(record(holding(device, 3)), reference=3 * MiB, ratio=1)
+    message = fails("rests too high", ag.check.resting, record(holding(device, 4)), reference=reference)
+    assert "allowed 3.6 MiB above the start between steps; found 4.0 MiB" in message
+
+
+def test_resting_counts_what_the_loop_leaves_at_its_end(record, device):
+    """GIVEN a loop that pulls every item first WHEN it keeps something afterwards THEN that is judged."""
+    with record(warmup=3) as trace:
+        list(trace.steps(range(10)))
+        kept = torch.zeros(MiB, device=device)
+    fails("rests too high", ag.check.resting, trace, reference=MiB)
+    del kept
+
+
 def test_peak_needs_a_size(record):
     with pytest.raises(RecordError, match="expects a trace or bytes, got str"):
         ag.check.peak(record(lambda: None), reference="4 MiB")
