@@ -30,6 +30,7 @@ _REQUIRED = {
     "torch._C._dispatch_has_kernel_for_dispatch_key": "asks which operators already have a kernel",
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
+    "torch.Generator._cdata": "tells a generator of the device from one of the CPU",
     "torch.Tensor._use_count": "sees when autograd's thread has let go of a gradient",
     "torch.autograd.graph._engine_run_backward": "lets an exception in a hook reach its caller",
 }
@@ -103,6 +104,11 @@ def redispatch(op):
 def can_exchange_storages() -> bool:
     """Can two storages swap their memory? Since torch 2.12; before, a storage cannot grow under its views."""
     return hasattr(torch.UntypedStorage, "_swap_data_ptr_")
+
+
+def generator_address(generator: torch.Generator) -> int:
+    """Which C++ generator this is: a kernel gets another Python object for the one that the caller passed."""
+    return generator._cdata
 
 
 def device_type():

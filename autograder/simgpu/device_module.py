@@ -39,6 +39,7 @@ from autograder.simgpu.streams import (  # noqa: F401 - this module's interface
     stream,
 )
 
+default_generators = (GENERATOR,)
 OutOfMemoryError = torch.OutOfMemoryError
 _initialized = True  # torch.utils.checkpoint keeps the device's random state only if this is true
 _NAME = "Simulated GPU"

@@ -9,6 +9,7 @@ torch.nn.Module._apply                            .to() would make new Parameter
 torch.UntypedStorage.__new__ / .resize_           torch has no allocator for this device: C++ would crash
 torch.storage._StorageBase.simgpu                 torch.load(map_location="simgpu"): count the copy
 torch.clear_autocast_cache                        our cache of weight casts must be cleared with torch's
+torch.Generator                                   only a device written in C++ can offer generators (generator.py)
 torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel on one device, where torch was built without CUDA
 torch.backends.mha fast path (public switch)      it needs strided nested tensors on the device
@@ -21,6 +22,7 @@ import torch
 
 from autograder.simgpu import autocast, compat, guard
 from autograder.simgpu.factories import refuse_beyond_capacity
+from autograder.simgpu.generator import Generator
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.storage import DEVICE, as_bytes, new_storage, resize_storage
 
@@ -32,6 +34,7 @@ def install() -> None:
     _patch_storages()
     _patch_autocast_cache()
     _patch_data_parallel()
+    torch.Generator = Generator
     torch.backends.mha.set_fastpath_enabled(False)
 
 

@@ -6,18 +6,26 @@ import contextlib
 
 import torch
 
-GENERATOR = torch.Generator()
+from autograder.simgpu.generator import Generator, check
+
+GENERATOR = Generator.on(0)
 GENERATOR.manual_seed(torch.initial_seed())
 _shared = False
 
 
 def call(plan, args: list, kwargs: dict):
-    """Run a random operator on the host with the device's generator."""
+    """Run a random operator on the host with the generator it was given, else the device's.
+
+    Raises RuntimeError, as CUDA does, for a generator of another device.
+    """
     if _shared:
         return plan.op(*args, **kwargs)
     if plan.takes_generator:
-        if kwargs.get("generator") is None and not any(isinstance(a, torch.Generator) for a in args):
+        given = kwargs.get("generator") or next((a for a in args if isinstance(a, torch.Generator)), None)
+        if given is None:
             kwargs["generator"] = GENERATOR
+        else:
+            check(given)
         return plan.op(*args, **kwargs)
     with as_default():
         return plan.op(*args, **kwargs)

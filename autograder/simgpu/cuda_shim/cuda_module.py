@@ -66,7 +66,6 @@ def _memory_used(device=None) -> int:
 ANSWERED = {
     "can_device_access_peer": lambda device, peer_device: device != peer_device,
     "current_stream": lambda device=None: torch.simgpu.current_stream(to_simgpu(device)),
-    "default_generators": (),
     "device_memory_used": _memory_used,
     "device_of": _device_of,
     "get_allocator_backend": lambda: "native",
