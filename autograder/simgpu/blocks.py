@@ -1,4 +1,8 @@
-"""Blocks of device memory, and the pools that keep the free ones in best-fit order."""
+"""Blocks of device memory, and the pools that keep the free ones in best-fit order.
+
+Constants: c10/core/AllocatorConfig.h (torch 2.13), lines 18 to 26. Structures: struct Block and struct BlockPool of
+c10/cuda/CUDACachingAllocator.cpp.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +21,18 @@ ADDRESS_BITS = 56  # a pool sorts by one integer: the size above, the address in
 class Block:
     """A contiguous piece of a segment: in use, free, or (in expandable segments) without memory.
 
-    ``address`` and ``size`` in bytes; ``requested`` is what was asked for when it was allocated.
-    Neighbours are linked by ``previous`` and ``next``. When free blocks merge, the lower one stays,
-    so the first block of a segment is the same object for the segment's whole life.
+    ``address`` and ``size`` in bytes; ``requested`` is what was asked for, while ``active``. Active
+    means not free: the program uses the block, or freed it while other streams still work on it.
+    ``uses`` is None, or the set of those streams while allocated (stream_uses), or the number of
+    their outstanding events once freed (event_count). Neighbours are linked by ``previous`` and
+    ``next``. When free blocks merge, the lower one stays, so the first block of a segment is the same
+    object for the segment's whole life.
     """
 
     __slots__ = (
         "__weakref__",
+        "active",
         "address",
-        "allocated",
         "frames",
         "mapped",
         "next",
@@ -36,13 +43,14 @@ class Block:
         "segment",
         "segment_frames",
         "size",
+        "uses",
     )  # fmt: skip
 
     def __init__(self, address, size, pool, segment=None, previous=None, following=None):
         self.address = address
         self.size = size
-        self.requested = 0
-        self.allocated = False
+        self.active = False
+        self.uses = None
         self.mapped = True
         self.pool = pool
         self.segment = segment
@@ -52,8 +60,18 @@ class Block:
         self.segment_frames = None
 
     def __repr__(self) -> str:
-        state = "allocated" if self.allocated else "free" if self.mapped else "unmapped"
-        return f"<Block {self.address:#x}, {self.size} bytes, {state}>"
+        kinds = ("allocated", self.allocated), ("waiting", self.waiting), ("free", self.mapped), ("unmapped", True)
+        return f"<Block {self.address:#x}, {self.size} bytes, {next(name for name, holds in kinds if holds)}>"
+
+    @property
+    def waiting(self) -> int:
+        """How many events of other streams must pass before the freed block is free."""
+        return self.uses if type(self.uses) is int else 0
+
+    @property
+    def allocated(self) -> bool:
+        """Whether the program uses the block."""
+        return self.active and not self.waiting
 
     @property
     def is_split(self) -> bool:
@@ -86,24 +104,54 @@ class Block:
             block = block.next
 
 
-class BlockPool:
-    """Free blocks of one kind, small or large, by size and then address (BlockComparatorSize).
+class Family:
+    """The pools of one kind, small or large, over all streams: one BlockPool of CUDA's allocator.
 
-    ``unmapped`` holds expandable segments' blocks without memory, by address (BlockComparatorAddress).
-    ``smallest_remainder`` is the least worth splitting off a block (should_split).
-    ``searches`` counts lookups while garbage collection is on (get_free_blocks_call_count).
+    ``owner`` is the private pool they belong to, None for the default ones. ``searches`` counts
+    lookups while garbage collection is on (get_free_blocks_call_count).
     """
 
-    __slots__ = ("blocks", "is_small", "keys", "searches", "smallest_remainder", "stats", "unmapped")
+    __slots__ = ("is_small", "owner", "pools", "searches", "stats")
 
-    def __init__(self, is_small: bool, stats):
+    def __init__(self, is_small: bool, stats, owner=None):
         self.is_small = is_small
         self.stats = stats
-        self.smallest_remainder = MIN_BLOCK_SIZE
+        self.owner = owner
+        self.searches = 0
+        self.pools: dict[int, BlockPool] = {}
+
+    def searched(self) -> None:
+        """Count a lookup in any of the pools."""
+        self.searches += 1
+        for pool in self.pools.values():
+            pool.searches = self.searches
+
+    def in_order(self) -> list[BlockPool]:
+        """The pools in the order of their streams, as the allocator walks them (BlockComparatorSize)."""
+        return [self.pools[stream] for stream in sorted(self.pools)]
+
+
+class BlockPool:
+    """Free blocks of one kind and one stream, by size and then address (BlockComparatorSize).
+
+    ``unmapped`` holds expandable segments' blocks without memory, by address (BlockComparatorAddress).
+    ``smallest_remainder`` is the least worth splitting off a block (should_split); ``searches`` its family's.
+    """
+
+    __slots__ = (
+        *("blocks", "family", "is_small", "keys", "searches", "smallest_remainder", "stats", "stream", "unmapped"),
+    )
+
+    def __init__(self, family: Family, stream: int, smallest_remainder: int):
+        self.family = family
+        self.stream = stream
+        self.searches = family.searches
+        self.is_small = family.is_small
+        self.stats = family.stats
+        self.smallest_remainder = smallest_remainder
         self.keys: list[int] = []
         self.blocks: list[Block] = []
         self.unmapped: list[Block] = []
-        self.searches = 0
 
     def insert(self, block: Block) -> None:
         """Add a free block (BlockPool::insert_into_blocks)."""
@@ -143,10 +191,10 @@ def merge_with_neighbours(block: Block) -> Block:
     pool = block.pool
     take_out = pool.remove if block.mapped else pool.remove_unmapped
     before, after = block.previous, block.next
-    if after is not None and not after.allocated and after.mapped == block.mapped:
+    if after is not None and not after.active and after.mapped == block.mapped:
         take_out(after)
         block.absorb_next()
-    if before is not None and not before.allocated and before.mapped == block.mapped:
+    if before is not None and not before.active and before.mapped == block.mapped:
         take_out(before)
         before.absorb_next()
         block = before

@@ -6,16 +6,17 @@ Stands for cudaMalloc and cudaFree, and for cuMemAddressReserve and cuMemMap. No
 from __future__ import annotations
 
 FIRST_ADDRESS = 0x7F_0000_0000_00
+ADDRESSES_PER_DEVICE = 1 << 44  # unified addressing: no two devices share an address
 ALIGNMENT = 2 << 20
 
 
 class Driver:
     """Counts bytes in use against a capacity and gives out addresses; all sizes in bytes."""
 
-    def __init__(self, capacity: int):
+    def __init__(self, capacity: int, device: int = 0):
         self.capacity = capacity
         self.in_use = 0
-        self._next_address = FIRST_ADDRESS
+        self._next_address = FIRST_ADDRESS + device * ADDRESSES_PER_DEVICE
         self._returned: dict[int, list[int]] = {}
 
     @property

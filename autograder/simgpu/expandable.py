@@ -86,7 +86,7 @@ class ExpandableSegments:
         """The lowest place in any segment with room for ``size``, or a new segment (find_expandable_block)."""
         for block in pool.unmapped:
             before = block.previous
-            start = before if before is not None and not before.allocated else block
+            start = before if before is not None and not before.active else block
             if _has_room(start, size):
                 return start
         return self._new_segment(pool)
@@ -123,9 +123,9 @@ class ExpandableSegments:
         pool.insert(block)
         if block.previous is None and block.segment_frames is None:
             block.segment_frames = frames
-        allocator.counters.change_reserved(pool.stats, 0, mapped)
+        allocator.change_reserved(pool, 0, mapped)
         allocator.counters.num_device_alloc += 1
-        allocator.note("segment_map", address, mapped, frames)
+        allocator.note("segment_map", address, mapped, frames, pool)
         return block
 
     def release(self, block: Block) -> None:
@@ -141,17 +141,24 @@ class ExpandableSegments:
             pool.insert(before)
         if size < block.size:
             pool.insert(block.cut(size))
+        allocator.timeline.synchronize(allocator.stream_key(pool.stream))  # unmapHandles
         allocator.driver.unmap(size)
         block.mapped = False
         block = merge_with_neighbours(block)
         pool.insert_unmapped(block)
-        allocator.counters.change_reserved(pool.stats, 0, -size)
+        allocator.change_reserved(pool, 0, -size)
         allocator.counters.num_device_free += 1
-        allocator.note("segment_unmap", address, size, block.segment_frames)
+        allocator.note("segment_unmap", address, size, block.segment_frames, pool)
         if not block.is_split:
             pool.remove_unmapped(block)
             self.segments.remove(segment)
             allocator.driver.return_addresses(segment.address, segment.size)
+
+    def drop(self, owner) -> None:
+        """Return the addresses of a private pool's segments, which hold no memory any more."""
+        for segment in [s for s in self.segments if s.first.pool.family.owner is owner]:
+            self.segments.remove(segment)
+            self._allocator.driver.return_addresses(segment.address, segment.size)
 
 
 def _size_with_room(block: Block) -> int:
@@ -162,7 +169,7 @@ def _size_with_room(block: Block) -> int:
 def _has_room(block: Block | None, size: int) -> bool:
     """Whether free and unmapped blocks from here on are at least ``size`` bytes together."""
     room = 0
-    while room < size and block is not None and not block.allocated:
+    while room < size and block is not None and not block.active:
         room += block.size
         block = block.next
     return room >= size

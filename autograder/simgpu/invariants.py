@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import pairwise
 
 
 def check(allocator) -> None:
     """Raise AssertionError, naming every rule that does not hold."""
-    problems = [*_chain_problems(allocator), *_pool_problems(allocator), *_counter_problems(allocator)]
+    checks = (_chain_problems, _pool_problems, _waiting_problems, _counter_problems)
+    problems = [problem for look in checks for problem in look(allocator)]
     if problems:
         raise AssertionError("; ".join(problems))
 
@@ -30,7 +32,7 @@ def _chain_problems(allocator):
         for low, high in pairwise(first.chain()):
             if high.previous is not low or high.address != low.address + low.size:
                 yield f"{high} does not follow {low}"
-            if not low.allocated and not high.allocated and low.mapped == high.mapped:
+            if not low.active and not high.active and low.mapped == high.mapped:
                 yield f"{low} and {high} should have merged"
     ends = 0
     for block in sorted(all_blocks(allocator), key=lambda block: block.address):
@@ -40,29 +42,48 @@ def _chain_problems(allocator):
 
 
 def _pool_problems(allocator):
-    blocks = all_blocks(allocator)
-    for pool in (allocator.small, allocator.large):
-        mine = [block for block in blocks if block.pool is pool and not block.allocated]
-        free = sorted((block for block in mine if block.mapped), key=lambda block: (block.size, block.address))
-        if pool.blocks != free or pool.keys != sorted(pool.keys) or len(pool.keys) != len(free):
-            yield f"the {'small' if pool.is_small else 'large'} pool does not list its free blocks in order"
-        if pool.unmapped != sorted((b for b in mine if not b.mapped), key=lambda block: block.address):
-            yield f"the {'small' if pool.is_small else 'large'} pool does not list its unmapped blocks in order"
+    free = defaultdict(list)
+    for block in all_blocks(allocator):
+        if not block.active:
+            free[block.pool].append(block)
+    for family in allocator.pools.families():
+        for pool in family.pools.values():
+            mine = free.pop(pool, [])
+            mapped = sorted((b for b in mine if b.mapped), key=lambda block: (block.size, block.address))
+            name = f"the {'small' if pool.is_small else 'large'} pool of stream {pool.stream}"
+            if pool.blocks != mapped or pool.keys != sorted(pool.keys) or len(pool.keys) != len(mapped):
+                yield f"{name} does not list its free blocks in order"
+            if pool.unmapped != sorted((b for b in mine if not b.mapped), key=lambda block: block.address):
+                yield f"{name} does not list its unmapped blocks in order"
+    if free:
+        yield f"free blocks of forgotten pools: {free}"
+
+
+def _waiting_problems(allocator):
+    events = [block for outstanding in allocator.waiting.events.values() for _, block in outstanding]
+    for block in all_blocks(allocator):
+        if block.waiting != sum(other is block for other in events) or (block.waiting and not block.active):
+            yield f"{block} waits for {block.waiting} events, but others are outstanding"
+        if isinstance(block.uses, set) and not block.allocated:
+            yield f"{block} is not in use, yet streams use it"
 
 
 def _counter_problems(allocator):
     stats = allocator.stats()
     blocks = all_blocks(allocator)
-    for name, pool in (("small_pool", allocator.small), ("large_pool", allocator.large)):
-        mine = [block for block in blocks if block.pool is pool and block.mapped]
-        used = [block for block in mine if block.allocated]
-        idle = [b for b in mine if not b.allocated and b.is_split and b.segment is None]
+    for name, is_small in (("small_pool", True), ("large_pool", False)):
+        mine = [block for block in blocks if block.pool.is_small == is_small and block.mapped]
+        active = [block for block in mine if block.active]
+        used = [block for block in active if block.allocated]
+        idle = [b for b in mine if not b.active and b.is_split and b.segment is None]
         expected = {
             "allocation": len(used),
             "allocated_bytes": sum(block.size for block in used),
-            "requested_bytes": sum(block.requested for block in used),
+            "active": len(active),
+            "active_bytes": sum(block.size for block in active),
+            "requested_bytes": sum(block.requested for block in active),
             "reserved_bytes": sum(block.size for block in mine),
-            "segment": sum(first.pool is pool for first in allocator.segments.values()),
+            "segment": sum(first.pool.is_small == is_small for first in allocator.segments.values()),
             "inactive_split": len(idle),
             "inactive_split_bytes": sum(block.size for block in idle),
         }
@@ -70,6 +91,10 @@ def _counter_problems(allocator):
             found = stats[f"{counter}.{name}.current"]
             if found != value:
                 yield f"{counter}.{name} is {found}, the blocks say {value}"
+    for private in allocator.pools.private.values():
+        held = sum(block.size for block in blocks if block.mapped and block.pool.family.owner is private)
+        if held != private.reserved:
+            yield f"private pool {private.id} says it holds {private.reserved} bytes, the blocks say {held}"
     if stats["reserved_bytes.all.current"] != allocator.reserved:
         yield "reserved_bytes and the device disagree"
     for key, value in stats.items():

@@ -22,23 +22,42 @@ def format_size(nbytes: int) -> str:
     return f"{nbytes / (1 << 30):.2f} GiB"
 
 
+def rejection_message(nbytes: int) -> str:
+    """The text when throw_on_cudamalloc_oom refuses a request (NativeCachingAllocator::malloc)."""
+    return (
+        "CUDA out of memory. Allocation was preemptively rejected because it would exceed "
+        f"per_process_memory_fraction limit. Requested size: {format_size(nbytes)}"
+    )
+
+
 def out_of_memory_message(
-    *, wanted: int, device: int, capacity: int, free: int, allowed: int | None, reserved: int, allocated: int
+    *,
+    wanted: int,
+    device: int,
+    capacity: int,
+    free: int,
+    allowed: int | None,
+    reserved: int,
+    allocated: int,
+    in_private_pools: int = 0,
 ) -> str:
     """The text of torch.OutOfMemoryError (DeviceCachingAllocator::malloc). All sizes in bytes.
 
-    ``allowed`` is the limit set by a memory fraction, or None. The process holds nothing but what
-    PyTorch reserved: the CUDA context and other programs are not modelled.
+    ``allowed`` is the limit set by a memory fraction, or None; ``in_private_pools`` what they cache,
+    which the message counts as allocated. The process holds nothing but what PyTorch reserved: the CUDA
+    context and other programs are not modelled.
     """
+    private = f"with {format_size(in_private_pools)} allocated in private pools (e.g., CUDA Graphs), "
     return (
         f"CUDA out of memory. Tried to allocate {format_size(wanted)}. "
         f"GPU {device} has a total capacity of {format_size(capacity)} of which {format_size(free)} is free. "
         f"Including non-PyTorch memory, this process has {format_size(reserved)} memory in use. "
         + (f"{format_size(allowed)} allowed; " if allowed is not None else "")
-        + f"Of the allocated memory {format_size(allocated)} is allocated by PyTorch, "
-        f"and {format_size(reserved - allocated)} is reserved by PyTorch but unallocated. "
+        + f"Of the allocated memory {format_size(allocated + in_private_pools)} is allocated by PyTorch, "
+        + (private if in_private_pools else "")
+        + f"and {format_size(reserved - allocated - in_private_pools)} is reserved by PyTorch but unallocated. "
         "If reserved but unallocated memory is large try setting "
-        "PYTORCH_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  "
-        "See documentation for Memory Management  "
-        "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
+        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  "
+        "See documentation for Memory Management  (https://docs.pytorch.org/docs/stable/notes/cuda.html"
+        "#optimizing-memory-usage-with-pytorch-cuda-alloc-conf)"
     )

@@ -1,4 +1,8 @@
-"""What can be read off an allocator: figures, statistics, snapshots. Reading changes nothing but the history."""
+"""What can be read off an allocator: figures, statistics, snapshots.
+
+Reading changes nothing but the history. A freed block whose streams are done leaves "active" at the next allocation,
+as on CUDA, where nothing looks earlier.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterator
 
 from autograder.simgpu.blocks import Block
 from autograder.simgpu.invariants import check
+from autograder.simgpu.pools import DEFAULT_ID
 from autograder.simgpu.settings import UNLIMITED
 from autograder.simgpu.snapshot import take_snapshot
 
@@ -62,9 +67,9 @@ class Readings:
         yield from self.segments.values()
         yield from self.expandable.heads()
 
-    def snapshot(self) -> dict:
-        """The dictionary of ``torch.cuda.memory._snapshot()``."""
-        return take_snapshot(self.heads(), self.device, self.history, self.settings)
+    def snapshot(self, pool_id: tuple[int, int] = DEFAULT_ID) -> dict:
+        """The dictionary of ``torch.cuda.memory._snapshot()``, of all pools or of one private pool."""
+        return take_snapshot([self], pool_id)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if blocks, pools and counters disagree. For tests: it walks everything."""

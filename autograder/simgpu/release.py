@@ -5,7 +5,8 @@ Names in parentheses are the functions of c10/cuda/CUDACachingAllocator.cpp (tor
 
 from __future__ import annotations
 
-from autograder.simgpu.blocks import Block, BlockPool
+from autograder.simgpu.blocks import Block, BlockPool, Family
+from autograder.simgpu.pools import DEFAULT_ID
 from autograder.simgpu.settings import UNLIMITED
 
 
@@ -15,15 +16,35 @@ class Releaser:
     def __init__(self, allocator):
         self._allocator = allocator
 
-    def release_cached_blocks(self) -> None:
-        """Release all that is cached (release_cached_blocks)."""
-        self._allocator.counters.num_sync_all_streams += 1
-        for pool in (self._allocator.large, self._allocator.small):
+    def release_cached_blocks(self, pool_id: tuple[int, int] = DEFAULT_ID) -> None:
+        """Release all that is cached by the default pools and by private pools without a user, or by one
+        such private pool (release_cached_blocks)."""
+        pools, waiting = self._allocator.pools, self._allocator.waiting
+        if pool_id == DEFAULT_ID and not pools.routes:
+            waiting.finish()
+            self._release_family(pools.large)
+            self._release_family(pools.small)
+        for private in list(pools.private.values()):
+            if private.use_count or pool_id not in (DEFAULT_ID, private.id):
+                continue
+            if pool_id != DEFAULT_ID:
+                waiting.finish(private)
+            self._release_family(private.small)
+            self._release_family(private.large)
+        for private in pools.drop_unused():
+            self._allocator.expandable.drop(private)
+
+    def _release_family(self, family: Family) -> None:
+        """Release the segments that are wholly free, and the free pages of expandable ones (release_blocks)."""
+        expandable = []
+        for pool in family.in_order():
             for block in list(pool.blocks):
                 if block.segment is not None:
-                    self._allocator.expandable.release(block)
+                    expandable.append(block)
                 elif not block.is_split:
                     self._release_segment(block)
+        for block in expandable:
+            self._allocator.expandable.release(block)
 
     def release_oversize_blocks(self, pool: BlockPool, size: int) -> bool:
         """Release the smallest block above the split limit that would do, else the largest ones
@@ -33,42 +54,46 @@ class Releaser:
             return False
         wanted = max(size, limit)
         index = pool.lower_bound(wanted)
-        if index < len(pool.blocks):
+        if index < len(pool.blocks) and pool.blocks[index].segment is None:
             self._release_segment(pool.blocks[index])
             return True
         released = 0
-        while released < wanted and pool.blocks and pool.blocks[-1].size >= limit:
-            released += pool.blocks[-1].size
-            self._release_segment(pool.blocks[-1])
+        for block in pool.blocks[:index][::-1]:
+            if released >= wanted or block.size < limit:
+                break
+            if block.segment is None:
+                released += block.size
+                self._release_segment(block)
         return released >= wanted
 
     def collect_garbage(self) -> None:
         """Above the threshold, release the segments that lay unused for longer than the average
         one, until enough is back (garbage_collect_cached_blocks)."""
         allocator = self._allocator
-        pool = allocator.large
         threshold = int(allocator.settings.garbage_collection_threshold * allocator.allowed)
         missing = allocator.reserved - threshold
-        ages = {block: pool.searches - block.searches_when_freed for block in pool.blocks if _can_go(block)}
+        family = allocator.pools.large
+        whole = [block for pool in family.in_order() for block in pool.blocks if not block.is_split]
+        ages = {block: family.searches - block.searches_when_freed for block in whole}
         while missing > 0 and ages:
             average = sum(ages.values()) / len(ages)
-            for block in [block for block, age in ages.items() if age >= average]:
+            old = [block for block, age in ages.items() if age >= average and block.segment is None]
+            if not old:
+                return
+            for block in old:
                 missing -= block.size
                 del ages[block]
                 self._release_segment(block)
 
     def _release_segment(self, block: Block) -> None:
-        """Give one segment back (release_block)."""
+        """Give one segment back (release_block). cudaFree waits for the whole device."""
         allocator, pool = self._allocator, block.pool
         pool.remove(block)
         del allocator.segments[block.address]
+        allocator.timeline.synchronize_all(allocator.is_mine)
         allocator.driver.release(block.address, block.size)
-        allocator.counters.change_reserved(pool.stats, -1, -block.size)
+        allocator.change_reserved(pool, -1, -block.size)
         allocator.counters.num_device_free += 1
         if block.size >= allocator.settings.max_split_size:
             allocator.counters.oversize_segments.change(-1)
-        allocator.note("segment_free", block.address, block.size, block.segment_frames)
-
-
-def _can_go(block: Block) -> bool:
-    return block.segment is None and not block.is_split
+        allocator.note("segment_free", block.address, block.size, block.segment_frames, pool)

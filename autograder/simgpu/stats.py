@@ -7,20 +7,20 @@ from __future__ import annotations
 POOLS = ("all", "small_pool", "large_pool")
 PARTS = ("current", "peak", "allocated", "freed")
 
-# memory_stats' name -> the attribute that counts it. "active" also counts blocks that wait for
-# another stream; the model has one stream, so it equals "allocation".
+# memory_stats' name -> the attribute that counts it. "active" is "allocation" and the blocks that
+# were freed and wait for another stream.
 ATTRIBUTES = {
     "allocation": "count",
     "allocated_bytes": "nbytes",
-    "active": "count",
-    "active_bytes": "nbytes",
+    "active": "active_count",
+    "active_bytes": "active_nbytes",
     "requested_bytes": "requested",
     "inactive_split": "idle_count",
     "inactive_split_bytes": "idle_nbytes",
     "segment": "segments",
     "reserved_bytes": "reserved",
 }
-COUNTERS = tuple(dict.fromkeys(ATTRIBUTES.values()))
+COUNTERS = tuple(name for name in ATTRIBUTES.values() if not name.startswith("active"))
 EVENTS = (
     "num_alloc_retries",
     "num_ooms",
@@ -36,14 +36,32 @@ class PoolStats:
 
     ``count``, ``nbytes`` and ``requested`` are of the blocks in use; ``idle_count`` and
     ``idle_nbytes`` of free blocks that share a segment and so cannot be released; ``segments``
-    and ``reserved`` of what the driver gave. Sizes are in bytes.
+    and ``reserved`` of what the driver gave; ``waiting_count`` and ``waiting_nbytes`` of blocks that
+    were freed and wait for a stream. Sizes are in bytes.
     """
 
-    __slots__ = tuple(name + part for name in COUNTERS for part in ("", "_peak", "_total"))
+    __slots__ = (
+        *(name + part for name in COUNTERS for part in ("", "_peak", "_total")),
+        *("waiting_count", "waiting_nbytes", "waited_count_peak", "waited_nbytes_peak"),
+    )
 
     def __init__(self):
         for name in self.__slots__:
             setattr(self, name, 0)
+
+    # What is active grows only by allocations, so until a block waits for the first time its peaks
+    # are those of the blocks in use; the waited_ ones are raised from then on.
+    active_count = property(lambda self: self.count + self.waiting_count)
+    active_nbytes = property(lambda self: self.nbytes + self.waiting_nbytes)
+    active_count_total = property(lambda self: self.count_total)
+    active_nbytes_total = property(lambda self: self.nbytes_total)
+    active_count_peak = property(lambda self: max(self.count_peak, self.waited_count_peak))
+    active_nbytes_peak = property(lambda self: max(self.nbytes_peak, self.waited_nbytes_peak))
+
+    def raise_waited_peaks(self, count: int, nbytes: int) -> None:
+        """Raise the peaks of what is active to what it is now."""
+        self.waited_count_peak = max(self.waited_count_peak, count)
+        self.waited_nbytes_peak = max(self.waited_nbytes_peak, nbytes)
 
 
 class Stat:
@@ -76,6 +94,7 @@ class DeviceStats:
         "large",
         "all_peaks",
         "rising",
+        "waited",
         "baseline",
         "oversize_allocations",
         "oversize_segments",
@@ -87,6 +106,7 @@ class DeviceStats:
         self.large = PoolStats()
         self.all_peaks = PoolStats()
         self.rising = False
+        self.waited = False
         self.baseline: dict[str, int] = {}
         self.oversize_allocations = Stat()
         self.oversize_segments = Stat()
@@ -119,6 +139,27 @@ class DeviceStats:
             both.nbytes_peak = nbytes
         if requested > both.requested_peak:
             both.requested_peak = requested
+        if self.waited:
+            self._raise_waited_peaks()
+
+    def _raise_waited_peaks(self) -> None:
+        small, large = self.small, self.large
+        for pool in (small, large):
+            pool.raise_waited_peaks(pool.active_count, pool.active_nbytes)
+        self.all_peaks.raise_waited_peaks(
+            small.active_count + large.active_count, small.active_nbytes + large.active_nbytes
+        )
+
+    def start_waiting(self, pool: PoolStats, nbytes: int) -> None:
+        """Count a block that was freed, and is no longer in use, as waiting for a stream."""
+        self.waited = True
+        pool.waiting_count += 1
+        pool.waiting_nbytes += nbytes
+
+    def stop_waiting(self, pool: PoolStats, nbytes: int) -> None:
+        """Count such a block as free; peaks must have been folded."""
+        pool.waiting_count -= 1
+        pool.waiting_nbytes -= nbytes
 
     def add_idle(self, pool: PoolStats, count: int, nbytes: int) -> None:
         """Add to the free blocks that share a segment; either number may be negative."""
@@ -178,6 +219,8 @@ class DeviceStats:
 
     def reset_peaks(self) -> None:
         """Set every peak to the present value (resetPeakStats)."""
+        for pool in (self.small, self.large, self.all_peaks):
+            pool.waited_count_peak = pool.waited_nbytes_peak = 0
         for counter in COUNTERS:
             for pool in (self.small, self.large):
                 setattr(pool, counter + "_peak", getattr(pool, counter))
@@ -185,6 +228,8 @@ class DeviceStats:
         for stat in (self.oversize_allocations, self.oversize_segments):
             stat.peak = stat.current
         self.rising = False
+        if self.waited:
+            self._raise_waited_peaks()
 
     def reset_accumulated(self) -> None:
         """Start the increases, decreases and event counts from zero (resetAccumulatedStats)."""

@@ -20,7 +20,10 @@ LAYERS = (
 )  # fmt: skip
 CLASSROOM = {"authoring", "grading", "launch", "cli", "__main__"}
 ON_COLAB = {"torch", "torchgen", "numpy", "matplotlib", "PIL", "ipywidgets", "IPython", "ipykernel"}
-WITHOUT_TORCH = ("allocator", "blocks", "expandable", "invariants", "settings", "snapshot", "stats")
+WITHOUT_TORCH = (
+    "allocator", "blocks", "driver", "expandable", "growth", "invariants", "oom", "pools", "readings", "release",
+    "settings", "snapshot", "stats", "timeline", "tuning", "waiting",
+)  # fmt: skip
 LONGEST = 300
 
 # Written in two halves so that this file does not name what no file may name.

@@ -30,8 +30,9 @@ def test_what_the_message_says():
         "904.00 MiB is free. Including non-PyTorch memory, this process has 120.00 MiB memory in use. "
         "Of the allocated memory 105.00 MiB is allocated by PyTorch, and 15.00 MiB is reserved by PyTorch but "
         "unallocated. If reserved but unallocated memory is large try setting "
-        "PYTORCH_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  See documentation for Memory "
-        "Management  (https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
+        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  See documentation for Memory "
+        "Management  (https://docs.pytorch.org/docs/stable/notes/cuda.html"
+        "#optimizing-memory-usage-with-pytorch-cuda-alloc-conf)"
     )
     assert kept.allocated and half_used.allocated
 

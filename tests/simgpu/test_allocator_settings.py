@@ -35,15 +35,21 @@ def test_what_do_the_settings_mean():
         ("max_split_size_mb:20,large_segment_size_mb:40", "at least 40"),
         ("max_non_split_rounding_mb:1", "max_non_split_rounding_mb of at least 20"),
         ("expandable_segments:true", "True or False, found 'expandable_segments:true'"),
-        ("expandable_segments:True,max_split_size_mb:64", "does not model them together"),
         ("garbage_collection_threshold:1", "between 0 and 1"),
         ("per_process_memory_fraction:1.5", "from 0 to 1"),
         ("roundup_power2_divisions:3", "a power of two"),
         ("roundup_power2_divisions:[100:2]", "a power of two"),
         ("roundup_power2_divisions:[64:8", "a power of two"),
         ("backend:cudaMallocAsync", "native"),
-        ("throw_on_cudamalloc_oom:True", "not modelled by the simulated GPU; it takes backend, expandable"),
-        ("pinned_use_background_threads:True", "not modelled"),
+        ("throw_on_cudamalloc_oom:true", "throw_on_cudamalloc_oom:True or False"),
+        ("pinned_num_register_threads:3", "a power of two up to 128"),
+        ("pinned_num_register_threads:256", "a power of two up to 128"),
+        ("pinned_max_cached_size_mb:much", "a whole number of MiB"),
+        (
+            "graph_capture_record_stream_reuse:True",
+            "is refused: CUDA graphs are not modelled; it takes backend, expand",
+        ),
+        ("pinned_reserve_segment_size_mb:1", "reserves no pinned memory ahead"),
         ("expandable_segmets:True", "'expandable_segmets'.*no setting of the allocator; it takes"),
     ],
 )
@@ -51,6 +57,36 @@ def test_what_cannot_be_done_is_refused_with_the_reason(text, message):
     with pytest.raises(AllocatorSettingsError, match=message) as caught:
         AllocatorSettings.parse(text)
     assert isinstance(caught.value, AutograderError)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expandable"),
+    [
+        ({}, False),
+        ({"PYTORCH_ALLOC_CONF": "expandable_segments:True"}, True),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}, True),
+        ({"PYTORCH_ALLOC_CONF": "expandable_segments:True", "PYTORCH_CUDA_ALLOC_CONF": ""}, False),
+    ],
+)
+def test_which_environment_variable_counts(environment, expandable):
+    """Both are read; PYTORCH_CUDA_ALLOC_CONF wins, even when it is empty."""
+    assert AllocatorSettings.from_environment(environment).expandable_segments == expandable
+
+
+def test_which_settings_does_a_later_text_keep():
+    first = AllocatorSettings.parse("max_split_size_mb:40,expandable_segments:True,garbage_collection_threshold:0.5")
+    second = first.updated("roundup_power2_divisions:4")
+    assert (second.expandable_segments, second.max_split_size, second.garbage_collection_threshold) == (
+        True, UNLIMITED, 0.0,
+    )  # fmt: skip
+    assert second.updated("").roundup_power2_divisions == ()
+
+
+def test_what_concerns_only_time_is_taken():
+    text = "release_lock_on_cudamalloc:True,pinned_use_background_threads:True,pinned_num_register_threads:8"
+    assert AllocatorSettings.parse(text) == AllocatorSettings()
+    pinned = AllocatorSettings.parse("pinned_max_round_threshold_mb:3,pinned_max_cached_size_mb:7")
+    assert (pinned.pinned_max_round_threshold, pinned.pinned_max_cached_size) == (3 * MiB, 7 * MiB)
 
 
 def test_settings_made_by_hand_are_checked_too():
@@ -89,6 +125,8 @@ def test_does_torch_read_the_same_text_the_same_way():
         "roundup_power2_divisions:4", "roundup_power2_divisions:0", "roundup_power2_divisions:6",
         "roundup_power2_divisions:[256:1,512:2,1024:4,>:8]", "roundup_power2_divisions:[64:8,256:4,1024:0,>:1]",
         "roundup_power2_divisions:[>:8]", "roundup_power2_divisions:[131072:8]", "roundup_power2_divisions:[1:4,]",
+        "pinned_max_round_threshold_mb:0", "pinned_max_cached_size_mb:7", "pinned_max_cached_size_mb:x",
+        "pinned_use_background_threads:true", "pinned_use_background_threads:True", "garbage_collection_threshold:nan",
         "roundup_power2_divisions:[3:8]", "roundup_power2_divisions:[4:3]", "roundup_power2_divisions:[4:8",
     ]  # fmt: skip
     command = [sys.executable, "-c", ASK_TORCH]
@@ -216,8 +254,7 @@ class TestGarbageCollection:
 
     def reserved(self, text, fraction):
         allocator = allocator_with(text, 400 * MiB)
-        if fraction is not None:
-            allocator.memory_fraction = fraction
+        allocator.memory_fraction = fraction
         for block in [allocator.malloc(size * MiB) for size in (100, 20, 30)]:
             allocator.free(block)
         for _ in range(20):
@@ -228,14 +265,59 @@ class TestGarbageCollection:
 
     def test_segments_unused_for_long_go(self):
         """Above 120 MiB: those of 100 and 20 MiB are released, the one in use stays."""
-        assert self.reserved("garbage_collection_threshold:0.3", 1.0) == 30 + 200
+        assert self.reserved("garbage_collection_threshold:0.3", 0.99) == 30 + 200
 
-    @pytest.mark.parametrize(("text", "fraction"), [("", 1.0), ("garbage_collection_threshold:0.3", None)])
+    @pytest.mark.parametrize(("text", "fraction"), [("", 0.99), ("garbage_collection_threshold:0.3", 1.0)])
     def test_without_a_threshold_or_a_fraction_nothing_goes(self, text, fraction):
         assert self.reserved(text, fraction) == 100 + 20 + 30 + 200
 
     def test_below_the_threshold_nothing_goes(self):
-        assert self.reserved("garbage_collection_threshold:0.9", 1.0) == 100 + 20 + 30 + 200
+        assert self.reserved("garbage_collection_threshold:0.9", 0.99) == 100 + 20 + 30 + 200
+
+
+class TestExpandableWithMaxSplitSize:
+    """torch takes both: the limit then decides which cached blocks a request may take, not whether they are split."""
+
+    def test_a_block_above_the_limit_is_split_but_not_given_to_smaller_requests(self):
+        """GIVEN 60 MiB free in one piece WHEN 5 MiB come THEN they are cut from it, by way of growing the segment."""
+        allocator = allocator_with("expandable_segments:True,max_split_size_mb:40")
+        allocator.free(allocator.malloc(60 * MiB))
+        assert allocator.malloc(5 * MiB).size == 5 * MiB
+        assert allocator.reserved == 60 * MiB, "find_expandable_block takes the free piece before the unmapped space"
+
+    def test_a_request_above_the_limit_takes_what_is_not_much_larger_and_splits_it(self):
+        allocator = allocator_with("expandable_segments:True,max_split_size_mb:40")
+        allocator.free(allocator.malloc(60 * MiB))
+        assert allocator.malloc(45 * MiB).size == 45 * MiB
+        assert allocator.reserved == 60 * MiB
+
+    def test_blocks_of_expandable_segments_are_not_released_one_by_one(self):
+        allocator = allocator_with("expandable_segments:True,max_split_size_mb:20", 100 * MiB)
+        for block in [allocator.malloc(size * MiB) for size in (40, 40)]:
+            allocator.free(block)
+        allocator.malloc(100 * MiB)
+        assert allocator.stats()["num_alloc_retries"] == 0, "the free 80 MiB and one page more"
+
+
+class TestThrowOnCudamallocOom:
+    def test_is_a_request_refused_without_a_retry(self):
+        """GIVEN 60 of 100 MiB cached WHEN 80 MiB come THEN they are refused although releasing the cache would do."""
+        allocator = allocator_with("throw_on_cudamalloc_oom:True", 100 * MiB)
+        allocator.free(allocator.malloc(60 * MiB))
+        with pytest.raises(
+            OutOfMemory, match=r"rejected because it would exceed per_process.*Requested size: 80\.00 MiB"
+        ):
+            allocator.malloc(80 * MiB)
+        stats = allocator.stats()
+        assert (stats["num_oom_rejections"], stats["num_ooms"], stats["num_alloc_retries"]) == (1, 0, 0)
+        assert allocator.reserved == 60 * MiB
+
+    def test_a_fraction_below_one_is_asked_first(self):
+        """alloc_block returns before the check, so the cache is released and the request served."""
+        allocator = allocator_with("throw_on_cudamalloc_oom:True,per_process_memory_fraction:0.8", 100 * MiB)
+        allocator.free(allocator.malloc(60 * MiB))
+        assert allocator.malloc(80 * MiB).size == 80 * MiB
+        assert allocator.stats()["num_oom_rejections"] == 0
 
 
 def test_a_memory_fraction_limits_what_is_reserved():
