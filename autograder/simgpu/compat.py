@@ -30,6 +30,8 @@ _REQUIRED = {
     "torch._C._dispatch_has_kernel_for_dispatch_key": "asks which operators already have a kernel",
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
+    "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
+    "torch.utils._device._device_constructors": "lets set_default_device() know a replaced factory",
     "torch.Generator._cdata": "tells a generator of the device from one of the CPU",
     "torch.Tensor._use_count": "sees when autograd's thread has let go of a gradient",
     "torch.autograd.graph._engine_run_backward": "lets an exception in a hook reach its caller",
@@ -109,6 +111,13 @@ def can_exchange_storages() -> bool:
 def generator_address(generator: torch.Generator) -> int:
     """Which C++ generator this is: a kernel gets another Python object for the one that the caller passed."""
     return generator._cdata
+
+
+def replace_factory(name: str, replacement) -> None:
+    """Make ``replacement`` the new torch.<name>, also in the eyes of torch.jit and of set_default_device()."""
+    torch.utils._device._device_constructors()  # remembers torch's own factories at its first call: let that be now
+    torch.jit._builtins._register_builtin(replacement, f"aten::{name}")
+    setattr(torch, name, replacement)
 
 
 def device_type():

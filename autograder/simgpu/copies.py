@@ -1,9 +1,15 @@
-"""Copies between host and device, and reading one number: counted, and waited for unless non_blocking."""
+"""Copies between host and device, and reading one number: counted, and waited for unless they need not be.
+
+The host goes on at once only if the copy is non_blocking *and* the host's side is pinned: from pageable memory the
+driver stages the data first, and waits (CUDA driver API, "API synchronization behavior"). PyTorch does not know of that
+wait (aten/src/ATen/native/cuda/Copy.cu calls cudaMemcpyAsync), so its sync debug mode does not see it.
+"""
 
 from __future__ import annotations
 
 import torch
 
+from autograder.simgpu import host
 from autograder.simgpu.device_asserts import ASSERTS
 from autograder.simgpu.errors_like_cuda import check_ordinal
 from autograder.simgpu.factories import refuse_beyond_capacity
@@ -47,8 +53,10 @@ def to_copy(self, dtype=None, layout=None, device=None, pin_memory=None, non_blo
         return torch.empty_like(source, dtype=dtype, device="meta")
     if to_device:
         refuse_beyond_capacity(self.numel() * dtype.itemsize)
-    _count(on_device(self), to_device, self, non_blocking)
     result = torch.empty_like(source, dtype=dtype, memory_format=memory_format or torch.preserve_format, device=CPU)
+    if not to_device and (pin_memory or non_blocking):  # TensorConversions.cpp: pin_out
+        host.pin(result)
+    _count(on_device(self), to_device, self, non_blocking, result if on_device(self) else self)
     result.copy_(source)
     return wrap(result) if to_device else result
 
@@ -67,12 +75,12 @@ def record_stream(self, stream):
 
 def _copy(destination, source, non_blocking):
     into_device, from_device = on_device(destination), on_device(source)
-    _count(from_device, into_device, source, non_blocking)
+    _count(from_device, into_device, source, non_blocking, destination if from_device else source)
     target = unwrap(destination) if into_device else destination
     target.copy_(unwrap(source) if from_device else source)
 
 
-def _count(from_device: bool, into_device: bool, source, non_blocking: bool) -> None:
+def _count(from_device: bool, into_device: bool, source, non_blocking: bool, on_host) -> None:
     """Bytes are those of the source: CUDA converts types on the device's side."""
     ASSERTS.refuse()
     if from_device == into_device:
@@ -84,3 +92,5 @@ def _count(from_device: bool, into_device: bool, source, non_blocking: bool) -> 
         LEDGER.copied_to_host(nbytes)
     if not non_blocking:
         LEDGER.synced()
+    elif not host.is_pinned_storage(on_host.untyped_storage()):
+        LEDGER.waited()

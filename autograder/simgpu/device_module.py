@@ -28,6 +28,11 @@ from autograder.simgpu.device_memory import (  # noqa: F401 - this module's inte
     set_capacity,
     set_per_process_memory_fraction,
 )
+from autograder.simgpu.host import (  # noqa: F401 - this module's interface
+    host_memory_stats,
+    reset_accumulated_host_memory_stats,
+    reset_peak_host_memory_stats,
+)
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.randomness import GENERATOR
 from autograder.simgpu.streams import (  # noqa: F401 - this module's interface

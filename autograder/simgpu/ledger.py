@@ -183,7 +183,7 @@ class Ledger:
             raise RuntimeError(_SYNC)
 
     def waited(self) -> None:
-        """Count an explicit synchronize(): it never warns."""
+        """Count a wait that never warns: synchronize(), a non-blocking copy of pageable memory."""
         with self._lock:
             self._syncs += 1
         ASSERTS.report()

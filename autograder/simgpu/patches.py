@@ -9,6 +9,7 @@ torch.nn.Module._apply                            .to() would make new Parameter
 torch.UntypedStorage.__new__ / .resize_           torch has no allocator for this device: C++ would crash
 torch.storage._StorageBase.simgpu                 torch.load(map_location="simgpu"): count the copy
 torch.clear_autocast_cache                        our cache of weight casts must be cleared with torch's
+torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for an allocator of the device (host.py)
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
 torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel on one device, where torch was built without CUDA
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import torch
 
-from autograder.simgpu import autocast, compat, guard
+from autograder.simgpu import autocast, compat, guard, host
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.generator import Generator
 from autograder.simgpu.ledger import LEDGER
@@ -35,6 +36,8 @@ def install() -> None:
     _patch_autocast_cache()
     _patch_data_parallel()
     torch.Generator = Generator
+    for name in host.FACTORIES:
+        compat.replace_factory(name, host.with_pinning(getattr(torch, name)))
     torch.backends.mha.set_fastpath_enabled(False)
 
 
@@ -122,7 +125,7 @@ def patch_accelerator(module) -> None:
     answers = {
         "_accelerator_isAllocatorInitialized": lambda: True,
         "_accelerator_emptyCache": module.empty_cache,
-        "_accelerator_emptyHostCache": lambda: None,
+        "_accelerator_emptyHostCache": host.HOST.empty_cache,
         "_accelerator_getDeviceStats": module.memory_stats,
         "_accelerator_resetPeakStats": module.reset_peak_memory_stats,
         "_accelerator_resetAccumulatedStats": module.reset_accumulated_memory_stats,

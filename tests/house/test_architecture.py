@@ -21,8 +21,8 @@ LAYERS = (
 CLASSROOM = {"authoring", "grading", "launch", "cli", "__main__"}
 ON_COLAB = {"torch", "torchgen", "numpy", "matplotlib", "PIL", "ipywidgets", "IPython", "ipykernel"}
 WITHOUT_TORCH = (
-    "allocator", "blocks", "driver", "expandable", "growth", "invariants", "oom", "pools", "readings", "release",
-    "settings", "snapshot", "stats", "timeline", "tuning", "waiting",
+    "allocator", "blocks", "driver", "expandable", "growth", "host_allocator", "invariants", "oom", "pools", "readings",
+    "release", "settings", "snapshot", "stats", "timeline", "tuning", "waiting",
 )  # fmt: skip
 LONGEST = 300
 

@@ -21,6 +21,12 @@ WAITS = {
     "new tensor": (1, lambda x: torch.tensor([1.0], device=x.device)),
     "to device": (1, lambda x: torch.ones(3).to(x.device)),
     "pinned, non-blocking": (0, lambda x: torch.ones(3).pin_memory().to(x.device, non_blocking=True)),
+    "pinned, blocking": (1, lambda x: torch.ones(3).pin_memory().to(x.device)),
+    "pageable, non-blocking": (1, lambda x: torch.ones(3).to(x.device, non_blocking=True)),
+    "into pageable, non-blocking": (1, lambda x: torch.ones(10).copy_(x, non_blocking=True)),
+    "into pinned, non-blocking": (0, lambda x: torch.ones(10).pin_memory().copy_(x, non_blocking=True)),
+    "from pinned, copy_": (0, lambda x: x.copy_(torch.ones(10).pin_memory(), non_blocking=True)),
+    "on the device, blocking": (0, lambda x: x.clone().copy_(x)),
     "nonzero": (1, lambda x: x.nonzero()),
     "mask": (1, lambda x: x[x > 0]),
     "masked_select": (1, lambda x: x.masked_select(x > 0)),
@@ -102,3 +108,34 @@ def test_sync_debug_mode_raises(device, ledger):
     assert x.item() == 1
     with pytest.raises(RuntimeError, match="invalid value of debug_mode"):
         torch.simgpu.set_sync_debug_mode("loud")
+
+
+NOT_CAUGHT = {
+    "synchronize": lambda x: torch.simgpu.synchronize(),
+    "a stream's synchronize": lambda x: torch.simgpu.current_stream().synchronize(),
+    "pageable, non-blocking": lambda x: torch.ones(3).to(x.device, non_blocking=True),
+    "into pageable, non-blocking": lambda x: torch.ones(10).copy_(x, non_blocking=True),
+}
+
+
+@pytest.mark.parametrize("name", NOT_CAUGHT)
+def test_waits_that_the_sync_debug_mode_does_not_catch(name, device, ledger):
+    """GIVEN mode "error" WHEN the host waits where PyTorch does not know of it THEN a wait is counted, none refused."""
+    x = torch.ones(10, device=device)
+    torch.simgpu.set_sync_debug_mode("error")
+    before = ledger.counters().syncs
+    NOT_CAUGHT[name](x)
+    assert ledger.counters().syncs == before + 1
+
+
+CAUGHT = {name: operation for name, (count, operation) in WAITS.items() if count and name not in NOT_CAUGHT}
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_waits_that_the_sync_debug_mode_catches(name, device, ledger):
+    """GIVEN mode "error" THEN every other wait raises."""
+    x = torch.ones(10, device=device)
+    torch.simgpu.set_sync_debug_mode("error")
+    with pytest.raises(RuntimeError, match="called a synchronizing CUDA operation"):
+        CAUGHT[name](x)
+    torch.simgpu.set_sync_debug_mode("default")

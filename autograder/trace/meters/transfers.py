@@ -66,7 +66,8 @@ class Transfers:
         else:
             self.d2h_count += 1
             self.d2h_bytes += nbytes
-        self.syncs += not non_blocking
+        on_host = source if to_device else target
+        self.syncs += not (non_blocking and on_host.is_pinned())  # pageable memory is staged, and waited for
 
     def _built_from_python(self, tensor: torch.Tensor) -> None:
         if tensor.device.type == self._type != "cpu":
