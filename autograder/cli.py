@@ -61,6 +61,26 @@ def grade_demo() -> None:
     demo.run(course.course_root())
 
 
+@app.command(context_settings=PASS_ON)
+def run(
+    context: typer.Context,
+    script: Annotated[str, typer.Argument(help="a Python file; what follows it goes to the script")],
+    capacity: Annotated[str, typer.Option(help="size of the simulated GPU, such as 8GiB")] = "",
+    devices: Annotated[int, typer.Option(help="how many simulated GPUs")] = 1,
+    device: Annotated[str, typer.Option(help="simgpu, or cuda for the real one")] = "simgpu",
+    steps_from: Annotated[str, typer.Option(help="auto, optimizer, forward, time, or a loop's line")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="report as JSON")] = False,
+    output: Annotated[str, typer.Option(help="file for the report, instead of stderr")] = "",
+    save_plot: Annotated[str, typer.Option(help="file for a picture, such as memory.png")] = "",
+    snapshot: Annotated[str, typer.Option(help="file for PyTorch's memory viewer, such as memory.pickle")] = "",
+) -> None:
+    """Execute a CUDA script on the simulated GPU and say what its memory did. Options stand before the script."""
+    from autograder.run import Options, run_script
+
+    options = Options(capacity, devices, device, steps_from, json, output, save_plot, snapshot)
+    raise typer.Exit(run_script(script, context.args, options))
+
+
 @app.command()
 def publish(
     repository: Annotated[str | None, typer.Argument(help="OWNER/REPO on GitHub; default: the git remote")] = None,

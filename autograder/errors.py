@@ -14,6 +14,7 @@ The tree::
     ├── StepTimeout           a recorded step ran past its time limit
     ├── CheckFailed           the learner's fix does not do what it must
     │   └── Tampered          something a check relies on was replaced
+    ├── RunError              a script cannot be run: not found, not Python, no such loop
     ├── LessonError           a lesson source cannot be built: file, cell, reason
     ├── LessonBroken          the instructor's own cells do not run, so nothing can be judged
     ├── GradingFailed         nbgrader did not get through an assignment
@@ -61,6 +62,10 @@ class RecordError(AutograderError, ValueError):
 
 class StepTimeout(AutograderError, TimeoutError):
     """A recorded step ran past its time limit and was stopped."""
+
+
+class RunError(AutograderError, ValueError):
+    """``autograder run`` was given a script or an option that it cannot use."""
 
 
 class CheckFailed(AutograderError, AssertionError):

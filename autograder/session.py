@@ -121,11 +121,19 @@ def _torch() -> str:
 
 
 def _capacity(wanted: str) -> int:
-    if not wanted.strip():
-        spare = available_memory()
-        return DEFAULT_CAPACITY if spare is None else min(DEFAULT_CAPACITY, spare // 2)
+    if wanted.strip():
+        return size_in_bytes(wanted, "AUTOGRADER_CAPACITY")
+    spare = available_memory()
+    return DEFAULT_CAPACITY if spare is None else min(DEFAULT_CAPACITY, spare // 2)
+
+
+def size_in_bytes(wanted: str, name: str) -> int:
+    """Read a size in bytes from what was written, such as "512MiB" or "1.5GiB".
+
+    Raises SetupError, which says what ``name`` was set to, if it is no size.
+    """
     size = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]iB|B|)\s*", wanted, re.IGNORECASE)
-    capacity = int(float(size[1]) * _UNITS[size[2].upper()]) if size else 0
-    if capacity < 1:
-        raise SetupError(f"AUTOGRADER_CAPACITY={wanted!r} is no size; expected bytes, or such as 512MiB or 1.5GiB")
-    return capacity
+    nbytes = int(float(size[1]) * _UNITS[size[2].upper()]) if size else 0
+    if nbytes < 1:
+        raise SetupError(f"{name}={wanted!r} is no size; expected bytes, or such as 512MiB or 1.5GiB")
+    return nbytes

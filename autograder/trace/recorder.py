@@ -154,6 +154,20 @@ class Recording:
             raise self._explain(error).with_traceback(traceback) from None
         return False
 
+    def restart(self) -> None:
+        """Forget the samples and tags so far, as another kind of step counts from now on; step 0 is open."""
+        self._meter.begin_again(next(_numbers))
+        self.trace._begin(self, self.trace.baseline)
+        self._step, self._open, self._meter.step = 0, True, 0
+
+    def call_after_allocations(self, callback: Callable[[], None] | None) -> None:
+        """Call ``callback()`` after each allocation on the device; None ends it."""
+        self._meter.after_allocation = callback
+
+    def settle_warmup(self, warmup: int) -> None:
+        """Say how many of the samples were warm-up, where that could not be known before."""
+        self.trace._note(warmup=warmup)
+
     def begin_step(self) -> None:
         """The learner's loop asks for its next item."""
         if self._step < 0:

@@ -144,6 +144,13 @@ class Trace:
             raise RecordError("the snapshot is taken when the recording ends: ask for it after the `with` block")
         return dict(self._snapshot)
 
+    def so_far(self) -> Trace:
+        """Return what a running recording would be if it ended now, for a diagnosis while its loop is alive."""
+        other = Trace(self._meter, self.warmup, self.title)
+        final = self._meter.counters().allocated
+        other._note(_readings=self._readings._replace(final=final, leftovers=tuple(self.survivors())))
+        return other
+
     def dump(self, path: str | os.PathLike) -> None:
         """Write the snapshot for PyTorch's memory viewer (pytorch.org/memory_viz, ``torch.cuda._memory_viz``)."""
         with open(path, "wb") as file:

@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: From the bottom up. A part may import only parts that stand before it.
 LAYERS = (
     "errors", "units", "host", "simgpu", "trace", "diagnosis", "checks", "plots", "session", "hints",
-    "judge", "authoring", "grading", "launch", "cli", "__main__",
+    "run", "judge", "authoring", "grading", "launch", "cli", "__main__",
 )  # fmt: skip
 CLASSROOM = {"authoring", "grading", "launch", "cli", "__main__"}
 ON_COLAB = {"torch", "torchgen", "numpy", "matplotlib", "PIL", "ipywidgets", "IPython", "ipykernel"}

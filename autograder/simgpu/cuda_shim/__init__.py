@@ -30,13 +30,15 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def cuda_means_simgpu(capacity: int | None = None) -> Iterator[torch.device]:
+def cuda_means_simgpu(capacity: int | None = None, devices: int | None = None) -> Iterator[torch.device]:
     """Let "cuda" mean the simulated GPU, everywhere in this process, until the block ends.
 
     Parameters
     ----------
     capacity : int, optional
         Size of each simulated device in bytes.
+    devices : int, optional
+        How many simulated devices there are.
 
     Yields
     ------
@@ -57,10 +59,16 @@ def cuda_means_simgpu(capacity: int | None = None) -> Iterator[torch.device]:
         raise SetupError(
             "this machine has a CUDA device: run the script on it, instead of hiding it behind a simulated one"
         )
-    device = simgpu.enable(capacity)
+    if devices not in (None, 1):
+        raise SetupError("several simulated devices are not to be had yet")
+    device = simgpu.enable()
+    before = torch.simgpu.mem_get_info()[1]
+    if capacity is not None:
+        torch.simgpu.set_capacity(capacity)
     from autograder.simgpu.cuda_shim import dispatcher, table
 
     with ExitStack() as undo:
+        undo.callback(torch.simgpu.set_capacity, before)
         undo.enter_context(dispatcher.cuda_key_served())
         undo.enter_context(table.replaced())
         _installed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -71,7 +72,7 @@ class LedgerMeter:
     """The meter of any device whose books are a ledger: ``counters()``, ``watch(callback)``, ``live()``.
 
     The peak is kept here, from the callback at each allocation, so that a step which resets the device's own peak
-    statistics changes nothing.
+    statistics changes nothing. ``after_allocation``, if set, is called after each allocation was noted.
     """
 
     source: str
@@ -83,6 +84,7 @@ class LedgerMeter:
         self._recording = recording
         self._peak = 0
         self._sites = SiteFinder()
+        self.after_allocation: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Begin to watch allocations."""
@@ -102,6 +104,11 @@ class LedgerMeter:
         """Let the peak start again from what is allocated now."""
         self._peak = self._allocated()
 
+    def begin_again(self, recording: int) -> None:
+        """Take another recording's number: tags so far belong to none from now on."""
+        self._recording = recording
+        self.step = -1
+
     def survivors(self) -> list[Survivor]:
         """List the storages tagged by this recording that are alive now, oldest first."""
         words = _Words()
@@ -118,6 +125,8 @@ class LedgerMeter:
     def _note(self, record) -> None:
         record.tag = self._tag()
         self._peak = max(self._peak, self._allocated())
+        if self.after_allocation is not None:
+            self.after_allocation()
 
     def _tag(self) -> Tag:
         return Tag(self._recording, self.step, self._sites.find())

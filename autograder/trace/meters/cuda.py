@@ -77,6 +77,8 @@ class CudaMeter(LedgerMeter):
 
     def _note(self, record) -> None:
         record.tag = self._tag()
+        if self.after_allocation is not None:
+            self.after_allocation()
 
     def _allocated(self) -> int:
         return torch.cuda.memory_allocated(self.device)
