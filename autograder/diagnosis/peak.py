@@ -8,14 +8,13 @@ from the step before, though, says that nobody had let go of it yet.
 from __future__ import annotations
 
 import itertools
-import linecache
 import math
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from autograder.trace.sites import Site, cell_number, is_learners_file
+from autograder.trace.sites import Site, is_learners_file, site_at
 from autograder.units import human
 
 from .report import as_code
@@ -136,7 +135,7 @@ def _grouped(blocks, at: int) -> list[Alive]:
         total = totals[_place(block.frames), min(2, at - block.step)]
         total[0] += 1
         total[1] += block.size
-    found = [Alive(_worded(place), age, count, nbytes) for (place, age), (count, nbytes) in totals.items()]
+    found = [Alive(place and site_at(*place), age, count, nbytes) for (place, age), (count, nbytes) in totals.items()]
     return sorted(found, key=lambda group: (-group.nbytes, group.age))
 
 
@@ -145,13 +144,6 @@ def _place(frames) -> tuple | None:
         if is_learners_file(frame["filename"]):
             return frame["filename"], frame["line"], frame["name"]
     return None
-
-
-def _worded(place) -> Site | None:
-    if place is None:
-        return None
-    filename, line, function = place
-    return Site(filename, line, function, linecache.getline(filename, line).strip(), cell_number(filename))
 
 
 def _how_many(group: Alive) -> str:

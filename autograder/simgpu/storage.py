@@ -76,7 +76,7 @@ def unwrap(tensor: torch.Tensor) -> torch.Tensor:
     key = (dtype, tensor.storage_offset(), tensor.size(), tensor.stride())
     alias = record.aliases.get(key)
     if alias is None:
-        alias = _empty_on_cpu(0, dtype=dtype).set_(record.host, key[1], key[2], key[3])
+        alias = _alias(record.host, *key)
         if len(record.aliases) < _MOST_ALIASES:
             record.aliases[key] = alias
     if dtype.is_complex and tensor.is_conj():
@@ -84,6 +84,14 @@ def unwrap(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_neg():
         alias = _neg_view(alias)
     return alias
+
+
+def _alias(host: torch.UntypedStorage, dtype, offset: int, size, stride) -> torch.Tensor:
+    """A CPU tensor over ``host``, never an inference tensor: it is kept, and may be written to outside that mode."""
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return _empty_on_cpu(0, dtype=dtype).set_(host, offset, size, stride)
+    return _empty_on_cpu(0, dtype=dtype).set_(host, offset, size, stride)
 
 
 def _unwrap_foreign(tensor, storage):

@@ -1,14 +1,15 @@
 """Nothing dead may be counted: what a recording finds on the device when it begins.
 
 A full collection walks every object of PyTorch, 0.2 s in a notebook, and is needed only if device memory may hang on
-dead cycles. So a quick walk from the notebook's variables comes first: if it reaches everything that is allocated,
-nothing of it is dead. Whatever it does not reach (a tensor that a graph saved, a variable of a function) decides for
-the full collection.
+dead cycles. So a quick walk from the variables of the notebook and of its functions now running comes first: if it
+reaches everything that is allocated, nothing of it is dead. Whatever it does not reach (a tensor that a graph saved)
+decides for the full collection.
 """
 
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def collect(addresses: Callable[[], set[int] | None], step) -> None:
     """Collect garbage so that none of it holds device memory.
 
     ``addresses()`` returns those of the device's storages, None where they are not known; ``step`` is the function
-    to be recorded, from which the walk begins along with the variables of the learner's modules.
+    to be recorded, from which the walk begins along with the variables of the learner's modules and running functions.
     """
     gc.collect(_YOUNG)
     allocated = addresses()
@@ -37,13 +38,31 @@ def collect(addresses: Callable[[], set[int] | None], step) -> None:
         gc.collect()
 
 
-def _learners_variables() -> list[dict]:
-    found, frame = {}, sys._getframe()
+def _learners_variables() -> list:
+    """Return the globals of the learner's frames, and what their functions' variables hold."""
+    modules, held, frame = {}, [], sys._getframe()
     while frame is not None:
         if is_learners_file(frame.f_code.co_filename):
-            found[id(frame.f_globals)] = frame.f_globals
+            modules[id(frame.f_globals)] = frame.f_globals
+            held.extend(_variables_of(frame))
         frame = frame.f_back
-    return list(found.values())
+    return [*modules.values(), *held]
+
+
+def _variables_of(frame) -> list:
+    """Return the values of a running function's variables, and leave nothing behind that would keep them alive.
+
+    Before Python 3.13 a frame keeps the dict that ``f_locals`` made (PEP 667), and with it a tensor that the
+    function deletes later: so it is emptied again, unless the function itself uses it (``locals()``).
+    """
+    if not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        return []
+    variables = frame.f_locals
+    values = list(variables.values())
+    only_the_frame_and_we = 3  # the frame, `variables`, and the argument of getrefcount
+    if type(variables) is dict and sys.getrefcount(variables) <= only_the_frame_and_we:
+        variables.clear()
+    return values
 
 
 def _reaches(addresses: set[int], roots: list) -> bool:

@@ -233,3 +233,14 @@ def test_an_optimizer_step_is_seen_by_an_older_graph(foreach, device):
     optimizer.step()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_a_model_first_used_in_inference_mode_trains_later(device):
+    """GIVEN weights first read in inference mode WHEN an optimizer steps outside it THEN they change as on CUDA."""
+    model = nn.Linear(4, 4).to(device)
+    with torch.inference_mode():
+        assert model(torch.ones(2, 4, device=device)).is_inference()
+    before = model.weight.detach().cpu()
+    model(torch.ones(2, 4, device=device)).sum().backward()
+    torch.optim.SGD(model.parameters(), lr=1.0).step()
+    assert torch.equal(model.weight.detach().cpu(), before - 2.0)

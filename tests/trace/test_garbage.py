@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import autograder as ag
 from autograder.trace import garbage
 
 MODELS = {}
@@ -98,9 +99,29 @@ def test_a_young_dead_cycle_costs_none(record, device, full):
     assert full == []
 
 
-def test_what_the_walk_cannot_see_decides_for_the_full_collection(record, device, full):
+def test_a_model_in_a_variable_of_the_running_function_costs_none(record, device, full):
+    """GIVEN a model that only a local variable holds, as in a lesson's ``measure`` THEN the walk finds it."""
     with record():
-        hidden = torch.zeros(10, device=device)
+        model = nn.Linear(4, 4).to(device)
+    full.clear()
+    record(lambda: None)
+    assert full == []
+    assert model is not None
+
+
+def test_looking_at_variables_keeps_none_of_them_alive(gpu):
+    """GIVEN a tensor in a variable WHEN a recording began and the variable is deleted THEN the memory is free."""
+    kept = torch.zeros(1000, device=gpu)
+    with ag.record(device=gpu) as trace:
+        del kept
+    assert trace.final == trace.baseline - 4096
+
+
+def test_what_the_walk_cannot_see_decides_for_the_full_collection(record, device, full):
+    """GIVEN a tensor that only a graph holds THEN nobody knows whether it is dead."""
+    with record():
+        weight = torch.ones(10, device=device, requires_grad=True)
+        hidden = (weight.exp() * 1.0).sum()
     full.clear()
     record(lambda: None)
     assert full == [1]
