@@ -1,6 +1,6 @@
 # ---
 # title: Hidden-state chaining
-# minutes: 20
+# minutes: 30
 # ---
 
 # %% [markdown]
@@ -15,7 +15,7 @@
 # - tell when PyTorch's own advice (`retain_graph=True`) is bad advice,
 # - carry a hidden state without carrying its history.
 #
-# About 20 minutes.
+# About 30 minutes: 20 for the leak, 10 for the same leak in a service.
 
 # %% given="setup" setup=true
 import autograder as ag
@@ -55,7 +55,7 @@ class Tracker(nn.Module):
         return torch.stack(predictions), state
 
 
-def document(chunks, length=8, size=32, seed=0):
+def document(chunks, length=4, size=32, seed=0):
     """Yield `chunks` pairs (inputs, targets) of one long stream, on the device."""
     random = torch.Generator().manual_seed(seed)
     last = torch.randn(1, size, 8, generator=random)
@@ -95,7 +95,7 @@ def leaky_read(model, chunks):
     return losses, state
 
 
-def measure(read, chunks=16, size=32, seed=0):
+def measure(read, chunks=12, size=32, seed=0):
     """Record a pass. Returns the trace, what `read` returned, and the gradients."""
     model = new_model(seed)
     with ag.record(warmup=3) as trace:
@@ -110,7 +110,7 @@ def measure(read, chunks=16, size=32, seed=0):
 
 # %%
 ag.predict(
-    "Allocated memory over 16 chunks will",
+    "Allocated memory over 12 chunks will",
     ["stay flat", "grow by a constant amount per chunk", "grow faster and faster"],
 )
 
@@ -131,7 +131,7 @@ ag.diagnose(before)
 # %% [markdown]
 # ## Why
 #
-# The state after chunk 16 was computed from chunk 15's, and that from chunk 14's. One live tensor holds the whole chain of
+# The state after chunk 12 was computed from chunk 11's, and that from chunk 10's. One live tensor holds the whole chain of
 # graph nodes, and `retain_graph=True` forbids `backward()` to free what they saved. The same chain makes every backward
 # pass longer. Count it, beside a model that forgets its state (which trains nothing useful, but has no chain):
 
@@ -153,7 +153,7 @@ for name, carries in {"state carried on": True, "state thrown away": False}.item
 
 # %% [markdown]
 # So it is the chain, not the recurrence. The error message was right that something was used twice, and wrong about what you
-# want: nobody meant to go back from chunk 16 to chunk 1. With an optimizer step per chunk, its advice does not even run:
+# want: nobody meant to go back from chunk 12 to chunk 1. With an optimizer step per chunk, its advice does not even run:
 # the step changes the weights in place, and the old part of the chain needs them as they were.
 
 # %%
@@ -203,22 +203,22 @@ ag.plot(before=before, after=after)
 # %% check="fix_read" points=3
 def truncated(chunks, size, seed):
     """The reference by another road: all states first, then every chunk on its own."""
-    model, state, states = new_model(seed), None, []
+    model, state, states, losses = new_model(seed), None, [], []
     with torch.no_grad():
         for x, y in document(chunks, size=size, seed=seed):
             states.append(state)
             _, state = model(x, state)
     for (x, y), state in zip(document(chunks, size=size, seed=seed), states):
         predictions, state = model(x, state)
-        F.mse_loss(predictions, y).backward()
-    return state, [p.grad for p in model.parameters()]
+        loss = F.mse_loss(predictions, y)
+        loss.backward()
+        losses.append(loss.item())
+    return losses, state, [p.grad for p in model.parameters()]
 
 
 def verdict(chunks, size, seed):
-    leak, returned, _ = measure(leaky_read, chunks, size, seed)
-    expected = returned[0]
-    del returned  # its state holds the whole document
-    last, reference = truncated(chunks, size, seed)
+    leak = measure(leaky_read, 6, size, seed)[0]
+    expected, last, reference = truncated(chunks, size, seed)
     trace, result, gradients = measure(read, chunks, size, seed)
     pair = isinstance(result, (tuple, list)) and len(result) == 2
     losses, state = result if pair else (result, None)
@@ -229,10 +229,10 @@ def verdict(chunks, size, seed):
     ag.check.same(gradients, reference, what="the gradients", exercise="fix_read")
 
 
-verdict(chunks=16, size=32, seed=0)
+verdict(chunks=12, size=32, seed=0)
 ### BEGIN HIDDEN TESTS
-verdict(chunks=8, size=16, seed=5)
-verdict(chunks=13, size=8, seed=11)
+verdict(chunks=7, size=16, seed=5)
+verdict(chunks=10, size=8, seed=11)
 ### END HIDDEN TESTS
 3  # points
 
@@ -254,15 +254,227 @@ verdict(chunks=13, size=8, seed=11)
 # And with your fix, how long a document could you read?
 
 # %%
-def rerun(leak=True, chunks=16, size=32):
+def rerun(leak=True, chunks=12, size=32):
     return measure(leaky_read if leak else read, chunks, size)[0]
 
 
-ag.explore(rerun, leak=True, chunks=(8, 40), size=(8, 64, 8))
+ag.explore(rerun, leak=True, chunks=(6, 30), size=(8, 64, 8))
 
 # %% [markdown]
 # Twice the chunks, twice the pile; twice the batch, twice the slope. With a detached state the length of the document
 # does not matter at all: that is what *truncated* buys.
+
+# %% [markdown]
+# ## Now at scale
+#
+# A keyboard suggests the next token and learns while you type. The language model is frozen in all but name: only its last
+# layer adapts, by `torch.autograd.grad`, and nobody ever calls `retain_graph`. No error, no warning. The service handles
+# twenty users well and is killed during the night.
+#
+# It was written for a GRU. Last month somebody put in an LSTM.
+
+# %% given="service"
+class Keyboard(nn.Module):
+    """A small language model: 64 tokens, an LSTM state (h, c) of `width` each."""
+
+    def __init__(self, width=256):
+        super().__init__()
+        self.width = width
+        self.embedding = nn.Embedding(64, width)
+        self.cell = nn.LSTMCell(width, width)
+        self.head = nn.Linear(width, 64)
+
+    def forward(self, tokens, state):
+        """tokens: (time,). Returns logits (time, 64) and the new state."""
+        logits = []
+        for token in self.embedding(tokens):
+            state = self.cell(token[None], state)
+            logits.append(self.head(state[0]))
+        return torch.cat(logits), state
+
+
+class Service:
+    """Serves many users in turn: each has a state, a surprise level and a last suggestion."""
+
+    def __init__(self, model, lr=0.1):
+        self.model, self.lr = model, lr
+        self.states, self.surprise, self.suggestions = {}, {}, {}
+        self.answered = 0
+
+    def serve(self, requests):
+        """Answer every request; return what is known about each user."""
+        for user, tokens in requests:
+            self.answer(user, tokens)
+        return self.report()
+
+    def answer(self, user, tokens):
+        logits, state = self.model(tokens[:-1], self.state_of(user))
+        loss = F.cross_entropy(logits, tokens[1:])
+        self.adapt(loss)
+        self.remember(user, state)
+        self.watch(user, loss)
+        self.suggest(user, logits)
+        self.answered += 1
+
+    def state_of(self, user):
+        if user not in self.states:
+            zeros = torch.zeros(1, self.model.width, device=device)
+            self.states[user] = (zeros, zeros)
+        return self.states[user]
+
+    def adapt(self, loss):
+        """One step of gradient descent on the last layer."""
+        layer = list(self.model.head.parameters())
+        with torch.no_grad():
+            for weight, gradient in zip(layer, torch.autograd.grad(loss, layer)):
+                weight -= self.lr * gradient
+
+    def remember(self, user, state):
+        """Keep the state, without its history, for the user's next request."""
+        hidden, *others = state
+        self.states[user] = (hidden.detach(), *others)
+
+    def watch(self, user, loss):
+        """A moving average of the loss: does this user still sound like themselves?"""
+        before = self.surprise.get(user, 0.0)
+        self.surprise[user] = 0.8 * before + 0.2 * loss
+
+    def suggest(self, user, logits):
+        self.suggestions[user] = logits[-1].topk(3).indices
+
+    def report(self):
+        surprise = {user: torch.as_tensor(s).item() for user, s in self.surprise.items()}
+        best = {user: tokens.tolist() for user, tokens in self.suggestions.items()}
+        return {"answered": self.answered, "surprise": surprise, "suggestions": best}
+
+
+def requests(count, users=3, length=6, seed=0):
+    """Yield `count` pairs (user, tokens), the users in turn, tokens on the device."""
+    random = torch.Generator().manual_seed(seed)
+    for number in range(count):
+        tokens = torch.randint(64, (length,), generator=random)
+        yield f"user {number % users}", tokens.to(device)
+
+
+def measure_service(make_service, count=20, users=3, length=6, seed=0, width=256):
+    """Record a service at work. Returns the trace, the report and the service."""
+    torch.manual_seed(seed)
+    service = make_service(Keyboard(width).to(device))
+    with ag.record(warmup=3) as trace:
+        report = service.serve(trace.steps(requests(count, users, length, seed)))
+    return trace, report, service
+
+# %% [markdown]
+# The number of users is constant, so every dict here stops growing after three requests. Memory does not:
+
+# %%
+night, report, service = measure_service(Service)
+ag.plot(night)
+
+# %%
+ag.diagnose(night)
+
+# %% [markdown]
+# ## Exercise: `fix_service`
+#
+# Override what keeps the history, and only that. Three to ten lines, ten minutes.
+#
+# - Same suggestions, same surprise, same states and weights: users keep their context, the last layer keeps learning.
+# - Memory flat over the requests.
+# - For the last point: no user's state keeps a graph. One per user is flat too, but every new user pays for it.
+#
+# Repair one holder and measure: did the slope change?
+
+# %% exercise="fix_service"
+def repaired(model):
+    """Return a service that answers as `Service(model)` does, with flat memory."""
+
+    class Repaired(Service):
+        ### BEGIN SOLUTION
+        def remember(self, user, state):
+            self.states[user] = tuple(part.detach() for part in state)
+
+        def watch(self, user, loss):
+            super().watch(user, loss.detach())
+        ### END SOLUTION
+
+    return Repaired(model)
+
+# %%
+mine, report, service = measure_service(repaired)
+ag.plot(before=night, after=mine)
+
+# %% check="fix_service" points=4
+def bare(values):
+    """The same nest of tensors, without their graphs."""
+    if isinstance(values, torch.Tensor):
+        return values.detach()
+    return {user: tuple(part.detach() for part in state) for user, state in values.items()}
+
+
+def verdict(count, users, length, seed, width):
+    case = dict(count=count, users=users, length=length, seed=seed, width=width)
+    leak, expected, service = measure_service(Service, **case)
+    states = bare(service.states)
+    weights = [p.detach() for p in service.model.parameters()]
+    del service  # and what it leaked
+    trace, report, service = measure_service(repaired, **case)
+    trained, name = list(service.model.parameters()), "fix_service"
+    ag.check.same(report, expected, what="the report", exercise=name)
+    ag.check.same(service.states, states, what="the states", exercise=name)
+    ag.check.same(trained, weights, what="the weights", exercise=name)
+    ag.check.flat(trace, per_step=leak.slope / 100, steps=count, exercise=name)
+    parts = [part for state in service.states.values() for part in state]
+    hanging = sum(part.grad_fn is not None for part in parts)
+    if hanging:
+        print(f"3 of 4 points: flat, but {hanging} of {len(parts)} kept tensors",
+              "still hold the graph of their user's last request")
+    return 3 if hanging else 4
+
+
+points = verdict(count=18, users=3, length=6, seed=0, width=256)
+### BEGIN HIDDEN TESTS
+points = min(points, verdict(count=9, users=2, length=9, seed=6, width=128))
+points = min(points, verdict(count=14, users=3, length=4, seed=13, width=320))
+### END HIDDEN TESTS
+points
+
+# %% hint="fix_service"
+# `diagnose` names a dict with one entry per user. Look at what each request puts into it, and from what it was computed.
+# Repair it, measure, diagnose again: the same tensors may have a second holder.
+#
+# An LSTM's state has two parts, and an LSTM's `c` is computed from the `c` before it. A moving average is computed from
+# the average before it. Each is a chain of its own, so cutting one frees nothing that the other still holds.
+#
+# `tuple(part.detach() for part in state)` in `remember`, and `loss.detach()` (or `loss.item()`) in `watch`.
+
+# %% [markdown]
+# ## One holder is enough
+#
+# Cut one chain at a time, then both. Memory is free when the *last* holder lets go, not the first:
+
+# %%
+class CutState(Service):
+    def remember(self, user, state):
+        self.states[user] = tuple(part.detach() for part in state)
+
+
+class CutAverage(Service):
+    def watch(self, user, loss):
+        super().watch(user, loss.detach())
+
+
+class CutBoth(CutAverage, CutState):
+    pass
+
+
+for kind in (Service, CutState, CutAverage, CutBoth):
+    slope = measure_service(kind, count=12)[0].slope
+    print(f"{kind.__name__:11} {ag.human(slope):>9} per request")
+
+# %% [markdown]
+# Whoever repairs one line, sees no change and takes it out again, will never find this leak. That is why the method
+# says: fix, measure, **diagnose again**.
 
 # %% reflect="where_else"
 # ## Reflect
@@ -276,6 +488,7 @@ ag.explore(rerun, leak=True, chunks=(8, 40), size=(8, 64, 8))
 # 1. A carried tensor carries its graph; the chain grows with every step.
 # 2. `retain_graph=True` silences the error and keeps the leak. Time per step grows too.
 # 3. `detach()` *every* part of the state between chunks; never reset it to zeros to save memory.
+# 4. Two chains over the same steps: cutting one frees nothing. Fix, measure, diagnose again.
 
 # %% [markdown]
 # | # | Pitfall | Symptom | Root cause | Fix |
@@ -444,3 +657,197 @@ def read(model, chunks):
     return [0.0 for _ in chunks], None
 
 ag.record = None
+
+# %% right="fix_service" name="the recurrent part under no_grad"
+def repaired(model):
+    class Repaired(Service):
+        def answer(self, user, tokens):
+            self.state = self.state_of(user)
+            hidden = []
+            with torch.no_grad():
+                for token in self.model.embedding(tokens[:-1]):
+                    self.state = self.model.cell(token[None], self.state)
+                    hidden.append(self.state[0])
+            logits = self.model.head(torch.cat(hidden))
+            loss = F.cross_entropy(logits, tokens[1:])
+            self.adapt(loss)
+            self.states[user] = self.state
+            self.watch(user, loss.detach())
+            self.suggest(user, logits.detach())
+            self.answered += 1
+
+    return Repaired(model)
+
+# %% right="fix_service" name="a frozen body and numbers"
+def repaired(model):
+    class Repaired(Service):
+        def watch(self, user, loss):
+            super().watch(user, loss.item())
+
+        def adapt(self, loss):
+            super().adapt(loss)
+            for part in (self.model.embedding, self.model.cell):
+                part.requires_grad_(False)
+
+        def remember(self, user, state):
+            h, c = state
+            super().remember(user, [h, c.detach()])
+
+    return Repaired(model)
+
+# %% right="fix_service" name="copies kept without a graph"
+def keep(state):
+    with torch.no_grad():
+        return [part.clone() for part in state]
+
+
+def repaired(model):
+    class Repaired(Service):
+        def remember(self, user, state):
+            self.states[user] = keep(state)
+
+        def watch(self, user, loss):
+            with torch.no_grad():
+                super().watch(user, loss)
+
+    return Repaired(model)
+
+# %% right="fix_service" name="handed over detached"
+def repaired(model):
+    class Repaired(Service):
+        def remember(self, user, state):
+            super().remember(user, [part.detach() for part in state])
+
+        def watch(self, user, loss):
+            self.surprise[user] = 0.8 * self.surprise.get(user, 0.0) + 0.2 * float(loss.detach())
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="nothing overridden" expects="not flat"
+def repaired(model):
+    return Service(model)
+
+# %% wrong="fix_service" name="only the state" expects="not flat"
+def repaired(model):
+    class Repaired(Service):
+        def remember(self, user, state):
+            self.states[user] = tuple(part.detach() for part in state)
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="only the average" expects="not flat"
+def repaired(model):
+    class Repaired(Service):
+        def watch(self, user, loss):
+            super().watch(user, loss.item())
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="the wrong half of the state" expects="not flat"
+def repaired(model):
+    class Repaired(Service):
+        def remember(self, user, state):
+            self.states[user] = (state[0].detach(), state[1].clone())
+
+        def watch(self, user, loss):
+            super().watch(user, loss.item())
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="detached only when it is used again" expects="3 of 4 points"
+def repaired(model):
+    class Repaired(Service):
+        def state_of(self, user):
+            return tuple(part.detach() for part in super().state_of(user))
+
+        def watch(self, user, loss):
+            super().watch(user, loss.item())
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="forgets the context" expects="wrong results"
+def repaired(model):
+    class Repaired(Service):
+        def remember(self, user, state):
+            self.states.pop(user, None)
+
+        def watch(self, user, loss):
+            super().watch(user, loss.item())
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="carries h, starts c anew" expects="wrong results"
+def repaired(model):
+    class Repaired(Service):
+        def remember(self, user, state):
+            self.states[user] = (state[0].detach(), torch.zeros_like(state[1]))
+
+        def watch(self, user, loss):
+            super().watch(user, loss.item())
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="no gradient anywhere" expects="does not require grad"
+def repaired(model):
+    class Repaired(Service):
+        @torch.no_grad()
+        def answer(self, user, tokens):
+            super().answer(user, tokens)
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="no gradient, and no learning" expects="wrong results"
+def repaired(model):
+    class Repaired(Service):
+        def adapt(self, loss):
+            pass
+
+        @torch.no_grad()
+        def answer(self, user, tokens):
+            super().answer(user, tokens)
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="eval mode" expects="not flat"
+def repaired(model):
+    return Service(model.eval())
+
+# %% wrong="fix_service" name="collects garbage after every request" expects="not flat"
+import gc
+
+def repaired(model):
+    class Repaired(Service):
+        def answer(self, user, tokens):
+            super().answer(user, tokens)
+            gc.collect()
+            torch.get_device_module(device).empty_cache()
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="a second copy of the states in a global" expects="not flat"
+kept = []
+
+def repaired(model):
+    class Repaired(Service):
+        def remember(self, user, state):
+            kept.append(state)
+            self.states[user] = tuple(part.detach() for part in state)
+
+        def watch(self, user, loss):
+            super().watch(user, loss.item())
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="answers nobody" expects="wrong results"
+def repaired(model):
+    class Repaired(Service):
+        def serve(self, requests):
+            return self.report()
+
+    return Repaired(model)
+
+# %% wrong="fix_service" name="puts another check in place" expects="tampered"
+def repaired(model):
+    return Service(model)
+
+ag.check.flat = lambda trace, **rules: 4

@@ -165,3 +165,44 @@ def test_a_failing_diagnosis_does_not_hide_the_failure(record, device, monkeypat
     assert error.rule == "not flat"
     assert error.culprit is not None
     assert error.holder is None
+
+
+@pytest.mark.parametrize(("period", "pulled"), [(2, 9), (4, 9), (4, 20), (4, 31), (5, 13), (7, 20)])
+def test_a_sawtooth_is_no_leak(record, device, period, pulled):
+    """GIVEN a pile that is cleared after every few steps WHEN the slope's fit is fooled by it THEN it is still flat."""
+    with record(warmup=3) as trace:
+        pile = []
+        for _ in trace.steps(range(pulled)):
+            pile.append(block(device, 4096))
+            if len(pile) == period:
+                pile.clear()
+        del pile
+    ag.check.flat(trace, per_step=512)
+
+
+@pytest.mark.parametrize(("period", "leak"), [(4, 512), (3, 4096), (2, 200_000)])
+def test_a_leak_below_a_sawtooth_is_found(record, device, period, leak):
+    """GIVEN a pile that is cleared, and a smaller one that is not, THEN the smaller one is told."""
+    pile, kept = [], []
+
+    def step(i):
+        kept.append(block(device, leak // 4))
+        pile.clear() if i % period == 0 else pile.append(block(device, 25_000))
+
+    assert failure(record(step), per_step=leak / 2).rule == "not flat"
+
+
+def test_a_pile_cleared_only_once_is_a_leak(record, device):
+    """GIVEN growth over more than half of the recording THEN it is no cycle: nothing shows that it would be freed again."""
+    pile = []
+    trace = record(lambda i: pile.clear() if i == 13 else pile.append(block(device)), steps=17)
+    assert failure(trace).rule == "not flat"
+
+
+def test_almost_flat_earns_part_of_the_points_and_says_why(record, device, capfd):
+    kept = []
+    trace = record(lambda: kept.append(block(device, 1024)))
+    assert ag.check.flat(trace, per_step=512, almost=(4096, 2), points=3) == 2
+    said = capfd.readouterr().out
+    assert said.startswith("partly solved, 2 of 3 points: not flat: allowed 512 B per step; grew 4.0 KiB per step")
+    assert failure(trace, per_step=512, almost=(4095, 2), points=3).rule == "not flat"
