@@ -13,7 +13,7 @@ from autograder.simgpu.cuda_shim.torch_module import NOT_COMPILED
 from autograder.trace import record
 
 _FIRST_LOOK = 8
-_LOOK_SECONDS = 4.0
+_LOOK_SECONDS = 20.0
 
 
 class Watch:
