@@ -7,6 +7,7 @@ import torch
 from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their kernels in
     attention,
     autocast,
+    collectives,
     compat,
     convolution,
     copies,
@@ -32,6 +33,7 @@ def install() -> None:
     for name in composite_where_cuda_is_fused():
         library.impl(name, dispatch.kernel_for(_overload(name)), compat.KERNEL_KEY)
     autocast.install(library, fallbacks)
+    collectives.install()
 
 
 def composite_where_cuda_is_fused() -> list[str]:
