@@ -3,13 +3,14 @@ PYTHON ?= python3
 LAB_ARGS ?=
 TEST_ARGS ?=
 LESSON ?=
+EXERCISE ?=
 REPO ?=
 
 COURSE := .venv/bin/python -m autograder
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help environment learn fetch test build check grade-demo bench publish clean
+.PHONY: help environment learn fetch progress reset test build check grade-demo bench publish clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +23,12 @@ learn: environment  ## open the course in JupyterLab (LAB_ARGS="--port 9000" pas
 
 fetch: environment  ## put the course's newest notebook beside yours (LESSON=01_accumulated_metrics)
 	@$(COURSE) fetch $(LESSON)
+
+progress: environment  ## show which exercises are solved, attempted, untouched
+	@$(COURSE) progress
+
+reset: environment  ## put one empty exercise back, keep your answer (LESSON=01 EXERCISE=fix_validate)
+	@$(COURSE) reset "$(LESSON)" "$(EXERCISE)"
 
 test: environment  ## run the whole test suite (TEST_ARGS="-k name" passes options on)
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)

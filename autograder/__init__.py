@@ -25,6 +25,7 @@ _HOME = {
     "check": ("autograder.checks", None),
     "hint": ("autograder.hints", "hint"),
     "human": ("autograder.units", "human"),
+    "progress": ("autograder.journal.standing", "progress"),
 }
 
 __all__ = sorted(_HOME)

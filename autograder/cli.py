@@ -35,6 +35,28 @@ def fetch(lesson: Annotated[str, typer.Argument(help="its name or number")] = ""
 
 
 @app.command()
+def progress() -> None:
+    """Show which exercises are solved, attempted, untouched."""
+    from autograder.journal import standing
+    from autograder.launch import course
+
+    print(standing.progress(course.journal(course.course_root())))
+
+
+@app.command()
+def reset(
+    lesson: Annotated[str, typer.Argument(help="its name or number")] = "",
+    exercise: Annotated[str, typer.Argument(help="its name, as `autograder progress` lists it")] = "",
+) -> None:
+    """Put the empty exercise back into your notebook; your answer is kept, everything else stays as it is."""
+    from autograder.launch import course
+    from autograder.launch.reset import reset as put_back
+
+    for line in put_back(course.course_root(), lesson, exercise):
+        print(line)
+
+
+@app.command()
 def build(lessons: Lessons = None) -> None:
     """Make solutions/ and notebooks/ from lessons/: all of them, or those named."""
     from autograder import authoring

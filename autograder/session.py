@@ -13,6 +13,7 @@ import torch
 
 from autograder.errors import SetupError, SimGpuUnavailable, UnknownDevice, UnknownLesson
 from autograder.host import available_memory
+from autograder.journal.watching import watch
 from autograder.trace import devices
 from autograder.units import GiB, KiB, MiB, human
 
@@ -50,6 +51,7 @@ def setup(lesson: str) -> torch.device:
     device, line = _choose(os.environ.get("AUTOGRADER_DEVICE", ""))
     devices.use(device)
     torch.manual_seed(SEED)
+    watch(_lesson)
     print(line)
     return device
 

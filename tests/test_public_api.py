@@ -10,7 +10,7 @@ from autograder import errors
 def test_public_names_are_pinned():
     assert ag.__all__ == [
         "Trace", "block_map", "check", "device_module", "diagnose", "explore",
-        "hint", "human", "plot", "predict", "record", "setup", "storage_map", "traffic",
+        "hint", "human", "plot", "predict", "progress", "record", "setup", "storage_map", "traffic",
     ]  # fmt: skip
 
 

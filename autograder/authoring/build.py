@@ -12,12 +12,16 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import nbformat
+from nbformat import NotebookNode
+
 from autograder.authoring.launchers import read_address
-from autograder.authoring.lesson import Lesson, parse
+from autograder.authoring.lesson import Exercise, Lesson, parse
 from autograder.authoring.notebook import banner, solution_notebook
 from autograder.authoring.release import release, write_notebook
 from autograder.authoring.rules import validate
 from autograder.errors import LessonError, UnknownLesson
+from autograder.journal.course import fingerprint
 
 DATA = Path("autograder") / "data"
 
@@ -46,8 +50,12 @@ def load(path: Path) -> Lesson:
     return lesson
 
 
-def data_of(lesson: Lesson) -> dict:
-    """Return what the package may know of a lesson at the learner's side: no answers, no hidden tests."""
+def data_of(lesson: Lesson, released: NotebookNode) -> dict:
+    """Return what the package may know of a lesson at the learner's side: no answers, no hidden tests.
+
+    Check cells are known by the fingerprint of their source in the ``released`` notebook.
+    """
+    shown = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell.source for cell in released.cells}
     return {
         "generated": banner(lesson),
         "slug": lesson.slug,
@@ -56,9 +64,10 @@ def data_of(lesson: Lesson) -> dict:
         "exercises": {
             slug: {
                 "points": exercise.points,
-                "checks": [
-                    f"check-{slug}" if n == 1 else f"check-{slug}-{n}" for n in range(1, len(exercise.checks) + 1)
-                ],
+                "checks": {
+                    name: {"points": check.points, "source": fingerprint(shown[name])}
+                    for name, check in zip(_check_names(exercise), exercise.checks)
+                },
                 "hints": exercise.tiers,
             }
             for slug, exercise in lesson.exercises.items()
@@ -66,6 +75,11 @@ def data_of(lesson: Lesson) -> dict:
         "reflections": [cell.slug for cell in lesson.of_kind("reflect")],
         **lesson.extras,
     }
+
+
+def _check_names(exercise: Exercise) -> list[str]:
+    first = f"check-{exercise.slug}"
+    return [first, *(f"{first}-{number}" for number in range(2, len(exercise.checks) + 1))]
 
 
 def outputs(slug: str) -> list[Path]:
@@ -78,11 +92,12 @@ def build_into(target: Path, lessons: list[Lesson], root: Path) -> None:
     """Build lessons below ``target`` (an empty folder)."""
     address = read_address(root)
     for lesson in lessons:
-        solution, _, data = (target / path for path in outputs(lesson.slug))
+        solution, released, data = (target / path for path in outputs(lesson.slug))
         write_notebook(solution_notebook(lesson, address), solution)
         release(target, lesson.slug)
         data.parent.mkdir(parents=True, exist_ok=True)
-        data.write_text(json.dumps(data_of(lesson), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        about = data_of(lesson, nbformat.read(released, as_version=4))
+        data.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def build(root, lessons: Iterable[str] | None = None, progress=print) -> list[Path]:

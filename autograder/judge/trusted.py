@@ -11,7 +11,7 @@ import torch
 
 from autograder.judge.sealed import PACKAGE
 
-LOADED_WHOLE = ("checks", "diagnosis", "errors", "hints", "judge", "session", "trace", "units")
+LOADED_WHOLE = ("checks", "diagnosis", "errors", "hints", "journal", "judge", "session", "trace", "units")
 OUTSIDE = (
     *("builtins", "contextlib", "functools", "gc", "inspect", "itertools", "linecache", "math", "numpy", "operator"),
     *(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from autograder.errors import LaunchError
+from autograder.journal import store
 
 START_LESSON = "00_start_here"
 
@@ -24,6 +25,12 @@ def course_root() -> Path:
             "Clone the course's repository and run the command there"
         )
     return root
+
+
+def journal(root: Path) -> Path:
+    """Return the learner's journal of progress: the one of the folder we are in, else that of ``my_work/``."""
+    near = store.journal_near(Path.cwd())
+    return near if near.exists() else root / store.FOLDER / store.JOURNAL
 
 
 def released_lessons(root: Path) -> dict[str, Path]:

@@ -14,9 +14,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from autograder.errors import LaunchError
+from autograder.journal.store import FOLDER
 from autograder.launch.course import released_lessons
 
-FOLDER = "my_work"
 RECORD = ".released.json"
 
 
@@ -57,7 +57,7 @@ def prepare(root: Path) -> Report:
         elif target.read_bytes() == released:
             pass
         elif _fingerprint(target.read_bytes()) == record.get(name):
-            _replace(target, released)
+            replace(target, released)
             report.updated.append(name)
         elif record.get(name) == _fingerprint(released):
             continue
@@ -125,7 +125,7 @@ def _write_new(target: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _replace(target: Path, content: bytes) -> None:
+def replace(target: Path, content: bytes) -> None:
     """Swap a file's content in one step, so that an interruption leaves the old or the new one whole."""
     draft = target.with_name(target.name + ".part")
     draft.write_bytes(content)
@@ -147,4 +147,4 @@ def _read_record(work: Path) -> dict[str, str]:
 
 def _write_record(work: Path, record: dict[str, str]) -> None:
     work.mkdir(exist_ok=True)
-    _replace(work / RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+    replace(work / RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: From the bottom up. A part may import only parts that stand before it.
 LAYERS = (
-    "errors", "units", "host", "simgpu", "trace", "diagnosis", "checks", "plots", "session", "hints",
+    "errors", "units", "host", "simgpu", "trace", "diagnosis", "checks", "plots", "journal", "session", "hints",
     "run", "judge", "authoring", "grading", "launch", "cli", "__main__",
 )  # fmt: skip
 CLASSROOM = {"authoring", "grading", "launch", "cli", "__main__"}
