@@ -56,7 +56,7 @@ def test_a_check_with_all_its_points_solves_and_stays_solved(run_check, journal)
 
 def test_the_released_check_cell_is_known(shell, journal, check_source):
     """GIVEN the check as learners have it, spaces at its line ends aside, WHEN it fails THEN that is noted."""
-    shell.user_ns["measure"] = raising(CheckFailed("not flat"))
+    shell.user_ns.update(measure=raising(CheckFailed("not flat")), leaky_validate=None)
     shell.run_cell(check_source.replace("\n", "  \n") + "\n")
     assert state_of(journal) == ("attempted", 0)
 
