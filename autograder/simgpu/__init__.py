@@ -16,21 +16,29 @@ def is_enabled() -> bool:
     return _enabled
 
 
-def enable(capacity: int | None = None, device_asserts: bool | None = None):
+def enable(capacity: int | None = None, device_asserts: bool | None = None, devices: int | None = None):
     """Register the device and install ``torch.simgpu``; return ``torch.device("simgpu", 0)``.
 
     Parameters
     ----------
     capacity : int, optional
-        Size of the device in bytes (2 GiB at first). A later call with a capacity changes it.
+        Size of each device in bytes (2 GiB at first). A later call with a capacity changes it.
     device_asserts : bool, optional
         Whether an index out of range fails as on CUDA: late, and for good (``torch.simgpu.device_side_asserts`` says
         how). At first it raises at once, as on the CPU.
+    devices : int, optional
+        How many devices there are, ``simgpu:0`` and so on; at first what the environment variable
+        AUTOGRADER_SIMGPU_DEVICES says, or 1. A later call with a number changes it.
+
+    The first call reads the allocator settings of PYTORCH_CUDA_ALLOC_CONF or PYTORCH_ALLOC_CONF.
 
     Raises
     ------
     SimGpuUnavailable
-        If this torch lacks a hook, or a backward ran in this process before the first call.
+        If this torch lacks a hook, a backward ran in this process before the first call, or the number of devices is
+        none or takes away one in use.
+    AllocatorSettingsError
+        If the environment asks the allocator for something PyTorch refuses or the simulated GPU does not model.
     """
     global _enabled
     import torch
@@ -39,8 +47,12 @@ def enable(capacity: int | None = None, device_asserts: bool | None = None):
         if not _enabled:
             from autograder.simgpu import registration
 
-            registration.register()
+            registration.register(devices)
             _enabled = True
+        elif devices is not None:
+            from autograder.simgpu import registration
+
+            registration.set_device_count(devices)
     if capacity is not None:
         torch.simgpu.set_capacity(capacity)
     if device_asserts is not None:

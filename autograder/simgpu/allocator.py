@@ -52,7 +52,7 @@ class CachingAllocator(Readings, Tuning):
         self.timeline = Timeline() if timeline is None else timeline
         self.driver = Driver(capacity, device)
         self.counters = DeviceStats()
-        self.pools = Pools(self.counters)
+        self.pools = Pools(self, self.counters)
         self.small = self.pools.get(self.pools.small, 0)
         self.large = self.pools.get(self.pools.large, 0)
         self.segments: dict[int, Block] = {}

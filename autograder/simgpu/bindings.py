@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their kernels in
@@ -18,17 +20,21 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     rnn,
     views,
 )
+from autograder.simgpu.devices import placed
 
 _KEPT_FOR_LIFE = []
 
 
 def install() -> None:
-    """Register our kernels, the generic fallback, CUDA's operators and autocast. Once per process."""
+    """Register our kernels, the generic fallback, CUDA's operators and autocast. Once per process.
+
+    Kernels run with their tensors' device as the current one. Views are PyTorch's own code and make no storage.
+    """
     library = torch.library.Library("aten", "IMPL")
     fallbacks = torch.library.Library("_", "IMPL")
     _KEPT_FOR_LIFE.extend((library, fallbacks))
     for name, function, key in registry.KERNELS:
-        library.impl(name, function, key)
+        library.impl(name, function if isinstance(function, functools.partial) else placed(function), key)
     fallbacks.fallback(dispatch.fallback, compat.KERNEL_KEY)
     for name in composite_where_cuda_is_fused():
         library.impl(name, dispatch.kernel_for(_overload(name)), compat.KERNEL_KEY)

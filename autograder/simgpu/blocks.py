@@ -139,10 +139,12 @@ class BlockPool:
     """
 
     __slots__ = (
-        *("blocks", "family", "is_small", "keys", "searches", "smallest_remainder", "stats", "stream", "unmapped"),
+        *("allocator", "blocks", "family", "is_small", "keys", "searches", "smallest_remainder", "stats", "stream"),
+        "unmapped",
     )
 
-    def __init__(self, family: Family, stream: int, smallest_remainder: int):
+    def __init__(self, allocator, family: Family, stream: int, smallest_remainder: int):
+        self.allocator = allocator
         self.family = family
         self.stream = stream
         self.searches = family.searches

@@ -32,6 +32,7 @@ _REQUIRED = {
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
     "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
     "torch.utils._device._device_constructors": "lets set_default_device() know a replaced factory",
+    "torch._C._current_autograd_node": "tells on which device a backward node runs",
     "torch.Generator._cdata": "tells a generator of the device from one of the CPU",
     "torch.Tensor._use_count": "sees when autograd's thread has let go of a gradient",
     "torch.autograd.graph._engine_run_backward": "lets an exception in a hook reach its caller",
@@ -95,6 +96,9 @@ def _late() -> dict:
         "conj_view": torch._conj,
         "neg_view": torch._neg_view,
         "swap_tensor_impl": torch._C._swap_tensor_impl,
+        "DEVICE_TYPE": int(device_type()),
+        "current_autograd_node": torch._C._current_autograd_node,
+        "alias": torch.ops.aten.alias.default._handle.redispatch_boxed,
     }
 
 

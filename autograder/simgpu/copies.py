@@ -11,6 +11,7 @@ import torch
 
 from autograder.simgpu import host
 from autograder.simgpu.device_asserts import ASSERTS
+from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.errors_like_cuda import check_ordinal
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.ledger import LEDGER
@@ -53,6 +54,8 @@ def to_copy(self, dtype=None, layout=None, device=None, pin_memory=None, non_blo
         return torch.empty_like(source, dtype=dtype, device="meta")
     if to_device:
         refuse_beyond_capacity(self.numel() * dtype.itemsize)
+    if to_device and on_device(self) and self.device.index != DEVICES.current():
+        LEDGER.copied_to_peer(self.numel() * self.element_size())
     result = torch.empty_like(source, dtype=dtype, memory_format=memory_format or torch.preserve_format, device=CPU)
     if not to_device and (pin_memory or non_blocking):  # TensorConversions.cpp: pin_out
         host.pin(result)
@@ -70,12 +73,17 @@ def item(self):
 
 @kernel("record_stream")
 def record_stream(self, stream):
-    """There is one stream: nothing to remember."""
+    """tensor.record_stream(stream): once freed, the memory is not reused before the stream's work is done."""
+    record = getattr(self.untyped_storage(), "_simgpu_record", None)
+    if record is not None and record.block is not None:
+        LEDGER.record_stream(record.block, stream)
 
 
 def _copy(destination, source, non_blocking):
     into_device, from_device = on_device(destination), on_device(source)
     _count(from_device, into_device, source, non_blocking, destination if from_device else source)
+    if into_device and from_device and destination.device != source.device:
+        LEDGER.copied_to_peer(source.numel() * source.element_size())
     target = unwrap(destination) if into_device else destination
     target.copy_(unwrap(source) if from_device else source)
 

@@ -1,4 +1,7 @@
-"""torch.simgpu.memory: the memory functions of torch.cuda.memory, over the simulated allocator. Sizes are bytes."""
+"""torch.simgpu.memory: the memory functions of torch.cuda.memory, over the simulated allocators. Sizes are bytes.
+
+``device`` is an index, a torch.device or its name; without one, the current device is meant.
+"""
 
 from __future__ import annotations
 
@@ -10,53 +13,59 @@ import types
 import torch
 
 from autograder.simgpu import frames
+from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.ledger import LEDGER
+from autograder.simgpu.mempool import MemPool, use_mem_pool  # noqa: F401 - this module's interface
+from autograder.simgpu.snapshot import take_snapshot
+
+HISTORY_ENTRIES = 100_000
+"""Events kept by default; torch.cuda keeps all of them, which is itself a leak on the host."""
 
 
-def _allocator():
+def _allocator(device=None):
     LEDGER.drain()
-    return LEDGER.allocator
+    return LEDGER.allocators[DEVICES.resolve(device)]
 
 
 def memory_allocated(device=None) -> int:
     """Bytes of blocks in use now."""
-    return _allocator().allocated
+    return _allocator(device).allocated
 
 
 def max_memory_allocated(device=None) -> int:
     """Most bytes in use at once since the start or reset_peak_memory_stats()."""
-    return _allocator().peak_allocated
+    return _allocator(device).peak_allocated
 
 
 def memory_reserved(device=None) -> int:
     """Bytes of segments taken from the device, in use or cached."""
-    return _allocator().reserved
+    return _allocator(device).reserved
 
 
 def max_memory_reserved(device=None) -> int:
     """Most bytes reserved at once."""
-    return _allocator().peak_reserved
+    return _allocator(device).peak_reserved
 
 
 def reset_peak_memory_stats(device=None) -> None:
     """Let the peaks start again from now."""
-    LEDGER.reset_peak()
+    _allocator(device).reset_peak()
 
 
 def reset_accumulated_memory_stats(device=None) -> None:
     """Set the cumulative counts in memory_stats() to zero."""
-    _allocator().reset_accumulated()
+    _allocator(device).reset_accumulated()
 
 
 def memory_stats(device=None) -> dict:
     """All figures, keyed as torch.cuda.memory_stats does."""
-    return collections.OrderedDict(_allocator().stats())
+    return collections.OrderedDict(_allocator(device).stats())
 
 
 def memory_stats_as_nested_dict(device=None) -> dict:
     """memory_stats() as a tree."""
     tree: dict = {}
-    for key, value in memory_stats().items():
+    for key, value in memory_stats(device).items():
         *path, leaf = key.split(".")
         node = tree
         for part in path:
@@ -66,56 +75,95 @@ def memory_stats_as_nested_dict(device=None) -> dict:
 
 
 def empty_cache() -> None:
-    """Give cached segments that are wholly free back to the device."""
+    """Give cached segments that are wholly free back, on every device."""
     LEDGER.drain()
-    LEDGER.allocator.empty_cache()
+    for allocator in LEDGER.allocators:
+        allocator.empty_cache()
 
 
 def mem_get_info(device=None) -> tuple[int, int]:
     """(free, total) bytes of the device; cached memory is not free."""
-    allocator = _allocator()
+    allocator = _allocator(device)
     return max(allocator.free_bytes, 0), allocator.capacity
 
 
-def set_capacity(nbytes: int) -> None:
-    """Change the size of the simulated device."""
-    LEDGER.drain()
-    LEDGER.allocator.capacity = int(nbytes)
+def set_capacity(nbytes: int, device=None) -> None:
+    """Change the size of a simulated device; of every one, if none is named."""
+    for allocator in LEDGER.allocators if device is None else [_allocator(device)]:
+        allocator.capacity = int(nbytes)
 
 
 def set_per_process_memory_fraction(fraction: float, device=None) -> None:
     """Let this process use only a part of the device."""
+    if not isinstance(fraction, float):
+        raise TypeError("Invalid type for fraction argument, must be `float`")
     if not 0 <= fraction <= 1:
         raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
-    _allocator().memory_fraction = fraction
+    _allocator(device).memory_fraction = fraction
+
+
+def get_per_process_memory_fraction(device=None) -> float:
+    """The part of the device that this process may use."""
+    return _allocator(device).memory_fraction
 
 
 def memory_summary(device=None, abbreviated: bool = False) -> str:
     """The table of torch.cuda.memory_summary: PyTorch's own code, run over our figures."""
     source = torch.cuda.memory.memory_summary
-    names = dict(vars(torch.cuda.memory), memory_stats=memory_stats, _get_device_index=lambda *a, **k: 0)
-    return types.FunctionType(source.__code__, names)(0, abbreviated)
+    names = dict(
+        vars(torch.cuda.memory),
+        memory_stats=memory_stats,
+        _get_device_index=lambda device, **k: DEVICES.resolve(device),
+    )
+    return types.FunctionType(source.__code__, names)(device, abbreviated)
 
 
-def memory_snapshot(mempool_id=None) -> list[dict]:
-    """The segments and their blocks."""
-    return _snapshot()["segments"]
+def memory_snapshot(mempool_id=None, include_traces: bool = True) -> list[dict]:
+    """The segments of all devices and their blocks; of one MemPool, if its id is given."""
+    LEDGER.drain()
+    return take_snapshot(LEDGER.allocators, mempool_id or (0, 0))["segments"]
 
 
-def _snapshot(device=None) -> dict:
-    """Segments and recorded events, in the format of torch.cuda.memory._snapshot()."""
-    return _allocator().snapshot()
+def get_allocator_backend() -> str:
+    """The caching allocator, "native"; cudaMallocAsync is not modelled."""
+    return "native"
 
 
-def _dump_snapshot(filename: str = "dump_snapshot.pickle") -> None:
+def _set_allocator_settings(env: str) -> None:
+    """Apply allocator settings to every device, as torch.cuda.memory._set_allocator_settings does.
+
+    Raises AllocatorSettingsError for what torch refuses and for what is not modelled.
+    """
+    settings = LEDGER.allocator.settings.updated(env)
+    LEDGER.drain()
+    for allocator in LEDGER.allocators:
+        allocator.settings = settings
+
+
+def _snapshot(device=None, augment_with_fx_traces: bool = False) -> dict:
+    """Segments and recorded events of all devices, in the format of torch.cuda.memory._snapshot()."""
+    LEDGER.drain()
+    return take_snapshot(LEDGER.allocators)
+
+
+def _dump_snapshot(filename: str = "dump_snapshot.pickle", augment_with_fx_traces: bool = False) -> None:
     """Write a snapshot for https://pytorch.org/memory_viz."""
     with open(filename, "wb") as file:
         pickle.dump(_snapshot(), file)
 
 
 def _record_memory_history(
-    enabled="all", context="all", stacks="all", max_entries: int = sys.maxsize, device=None, **kwargs
+    enabled="all",
+    context="all",
+    stacks="all",
+    max_entries: int = HISTORY_ENTRIES,
+    device=None,
+    clear_history: bool = False,
+    **kwargs,
 ) -> None:
-    """Start (``"all"``, ``"state"``) or stop (``None``) recording events with the Python stack of each allocation."""
+    """Start (``"all"``, ``"state"``) or stop (``None``) recording events on every device, with the Python stack of each
+    allocation. The last ``max_entries`` are kept."""
     where = frames.stack if context else None
-    _allocator().record_history(bool(enabled), max_entries, frames=where)
+    LEDGER.drain()
+    for allocator in LEDGER.allocators:
+        allocator.record_history(bool(enabled), min(max_entries, sys.maxsize), frames=where, clear=clear_history)

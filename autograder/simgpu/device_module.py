@@ -1,4 +1,4 @@
-"""torch.simgpu: the functions that torch.cuda offers, for the one simulated device."""
+"""torch.simgpu: the functions that torch.cuda offers, for the simulated devices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import types
 
 import torch
 
+from autograder.simgpu import compat
 from autograder.simgpu import device_memory as memory  # noqa: F401 - this module's interface
 from autograder.simgpu.device_asserts import (  # noqa: F401 - this module's interface
     device_side_asserts,
@@ -13,7 +14,10 @@ from autograder.simgpu.device_asserts import (  # noqa: F401 - this module's int
     set_device_side_asserts,
 )
 from autograder.simgpu.device_memory import (  # noqa: F401 - this module's interface
+    MemPool,
     empty_cache,
+    get_allocator_backend,
+    get_per_process_memory_fraction,
     max_memory_allocated,
     max_memory_reserved,
     mem_get_info,
@@ -27,7 +31,9 @@ from autograder.simgpu.device_memory import (  # noqa: F401 - this module's inte
     reset_peak_memory_stats,
     set_capacity,
     set_per_process_memory_fraction,
+    use_mem_pool,
 )
+from autograder.simgpu.devices import DEVICES, On
 from autograder.simgpu.host import (  # noqa: F401 - this module's interface
     host_memory_stats,
     reset_accumulated_host_memory_stats,
@@ -38,6 +44,7 @@ from autograder.simgpu.randomness import GENERATOR
 from autograder.simgpu.streams import (  # noqa: F401 - this module's interface
     Event,
     Stream,
+    StreamContext,
     current_stream,
     default_stream,
     set_stream,
@@ -66,17 +73,32 @@ def init() -> None:
 
 
 def device_count() -> int:
-    """One."""
-    return 1
+    """How many there are: ``simgpu.enable(devices=...)`` says."""
+    return DEVICES.count
 
 
 def current_device() -> int:
-    """Index 0."""
-    return 0
+    """Index of the device that ``device="simgpu"`` means in this thread."""
+    return DEVICES.current()
 
 
 def set_device(device) -> None:
-    """Only index 0 exists."""
+    """Make a device the current one of this thread; a negative index changes nothing."""
+    index = device if isinstance(device, int) else DEVICES.resolve(device)
+    if index >= 0:
+        DEVICES.check(index)
+        DEVICES.choose(index)
+
+
+def can_device_access_peer(device, peer_device) -> bool:
+    """Whether a device can copy straight to another one: always."""
+    return DEVICES.resolve(device) != DEVICES.resolve(peer_device)
+
+
+def _exchange_device(device) -> int:
+    before = DEVICES.current()
+    set_device(device)
+    return before
 
 
 def get_device_name(device=None) -> str:
@@ -92,7 +114,11 @@ def get_device_capability(device=None) -> tuple[int, int]:
 def get_device_properties(device=None):
     """Name and total memory in bytes; the rest as an A100."""
     return types.SimpleNamespace(
-        name=_NAME, total_memory=LEDGER.allocator.capacity, major=8, minor=0, multi_processor_count=108
+        name=_NAME,
+        total_memory=LEDGER.allocators[DEVICES.resolve(device)].capacity,
+        major=8,
+        minor=0,
+        multi_processor_count=108,
     )
 
 
@@ -107,7 +133,8 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 
 
 def synchronize(device=None) -> None:
-    """Everything has finished already; counted as a wait."""
+    """Wait for all streams of a device; counted as a wait."""
+    LEDGER.finished(DEVICES.resolve(device))
     LEDGER.waited()
 
 
@@ -169,17 +196,28 @@ def _is_in_bad_fork() -> bool:
     return LEDGER.in_bad_fork
 
 
-class device:
-    """``with torch.simgpu.device(0)``: no effect, there is one device."""
+class device(On):
+    """``with torch.simgpu.device(1):`` makes a device the current one for a while; None and -1 change nothing."""
 
     def __init__(self, device=None):
-        self.idx = 0
+        unchanged = device is None or device == -1
+        self.idx = -1 if unchanged else DEVICES.resolve(device)
+        super().__init__(DEVICES, self.idx)
 
     def __enter__(self):
+        if self.idx >= 0:
+            super().__enter__()
         return self
 
     def __exit__(self, *exc_info):
-        return False
+        return super().__exit__(*exc_info) if self.idx >= 0 else False
+
+
+class device_of(device):
+    """``with torch.simgpu.device_of(tensor):`` makes a tensor's device the current one for a while."""
+
+    def __init__(self, obj):
+        super().__init__(obj.get_device() if obj.device.type == compat.NAME else -1)
 
 
 __all__ = [name for name in dir() if not name.startswith("_") and name not in ("annotations", "types", "torch")]

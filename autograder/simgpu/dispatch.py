@@ -10,6 +10,7 @@ from torch.autograd.graph import increment_version
 
 from autograder.simgpu import compat, randomness, schema
 from autograder.simgpu.device_asserts import ASSERTS, unrun
+from autograder.simgpu.devices import DEVICES, home
 from autograder.simgpu.errors_like_cuda import device_mismatch
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.storage import CPU, follow, unwrap, wrap
@@ -36,7 +37,15 @@ def _run_bound(plan, *args, **kwargs):
 
 
 def run(plan: schema.Plan, args: tuple, kwargs: dict):
-    """Run one operator on device tensors.
+    """Run one operator on device tensors, with their device as the current one."""
+    if not DEVICES.several:
+        return run_here(plan, args, kwargs)
+    with DEVICES.on(home(args, kwargs)):
+        return run_here(plan, args, kwargs)
+
+
+def run_here(plan: schema.Plan, args: tuple, kwargs: dict):
+    """Run one operator on device tensors, making new tensors on the current device.
 
     Raises RuntimeError with CUDA's words when operands are on different devices, torch.OutOfMemoryError when the
     results do not fit, torch.AcceleratorError after a device-side assertion.
@@ -47,6 +56,8 @@ def run(plan: schema.Plan, args: tuple, kwargs: dict):
     host_kwargs = {name: _to_host(a, pairs, strangers) for name, a in kwargs.items()} if kwargs else {}
     if strangers and pairs:
         _check_mixed(plan, args, kwargs)
+    if DEVICES.several and len({tensor.device for tensor, _ in pairs}) > 1:
+        raise device_mismatch(plan, args, kwargs)
     for position in plan.number_positions:
         if position < len(host_args) and type(host_args[position]) in _NUMBERS:
             host_args[position] = _number_as_tensor(host_args[position], pairs)
@@ -167,5 +178,6 @@ def _wrap(value, pairs):
 def refuse_if_host_is_full(error: Exception) -> None:
     """A result larger than the host's memory is larger than the device's: say so in the device's words."""
     asked = re.search(r"you tried to allocate (\d+) bytes", str(error))
-    if asked and int(asked[1]) > LEDGER.allocator.capacity:
-        LEDGER.allocate(int(asked[1]))
+    index = DEVICES.current()
+    if asked and int(asked[1]) > LEDGER.allocators[index].capacity:
+        LEDGER.allocate(int(asked[1]), index)

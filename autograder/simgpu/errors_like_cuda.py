@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from autograder.simgpu import compat
+from autograder.simgpu.devices import DEVICES
 
 
 def device_mismatch(plan, args, kwargs) -> RuntimeError:
@@ -35,7 +36,6 @@ def _named_tensors(plan, args, kwargs):
 
 
 def check_ordinal(device) -> None:
-    """There is one device: any other index is CUDA's "invalid device ordinal"."""
+    """An index that no device has is CUDA's "invalid device ordinal"."""
     if device is not None and device.type == compat.NAME and device.index:
-        kind = getattr(torch, "AcceleratorError", RuntimeError)
-        raise kind("CUDA error: invalid device ordinal")
+        DEVICES.check(device.index)

@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.dispatch import refuse_if_host_is_full
 from autograder.simgpu.errors_like_cuda import check_ordinal
 from autograder.simgpu.ledger import LEDGER
@@ -55,5 +56,6 @@ def extent(size, stride) -> int:
 
 def refuse_beyond_capacity(nbytes: int) -> None:
     """Raise torch.OutOfMemoryError for what could never fit, before the host's memory is touched."""
-    if nbytes > LEDGER.allocator.capacity:
-        LEDGER.allocate(nbytes)
+    index = DEVICES.current()
+    if nbytes > LEDGER.allocators[index].capacity:
+        LEDGER.allocate(nbytes, index)

@@ -14,6 +14,8 @@ import time
 import torch
 
 from autograder.simgpu import compat
+from autograder.simgpu.devices import DEVICES
+from autograder.simgpu.ledger import LEDGER
 
 _TYPE = compat.device_type()
 _PROBE = functools.partial(len, ())  # not len itself: Python 3.11+ specialises that call and skips the check
@@ -51,7 +53,11 @@ def _is_held(gradient) -> bool:
 
 
 def wrap_backward(run_backward):
-    """The autograd entry point, which re-raises what a hook raised."""
+    """The autograd entry point, which re-raises what a hook raised.
+
+    With several devices, or on another stream than the default one, backward runs in the caller's thread: PyTorch has
+    a worker thread for device 0 only, and it would know nothing of the caller's stream.
+    """
 
     @functools.wraps(run_backward)
     def run(*args, **kwargs):
@@ -59,6 +65,9 @@ def wrap_backward(run_backward):
         with _lock:
             _running += 1
         try:
+            if DEVICES.several or (LEDGER.stream_now is not None and LEDGER.stream_now(0)):
+                with torch.autograd.set_multithreading_enabled(False):
+                    return run_backward(*args, **kwargs)
             return _released(run_backward(*args, **kwargs))
         except SystemError:
             if not _pending:

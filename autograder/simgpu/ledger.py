@@ -12,13 +12,16 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 
+from autograder.errors import SimGpuUnavailable
 from autograder.simgpu import frames
-from autograder.simgpu.allocator import CachingAllocator, OutOfMemory
+from autograder.simgpu.allocator import AllocatorSettings, CachingAllocator, OutOfMemory, stream_key
+from autograder.simgpu.counters import Counters
 from autograder.simgpu.device_asserts import ASSERTS
+from autograder.simgpu.devices import DEVICES
+from autograder.simgpu.timeline import Timeline
 from autograder.units import GiB
 
 DEFAULT_CAPACITY = 2 * GiB
@@ -28,20 +31,7 @@ _BAD_FORK = (
 )
 _SYNC = "called a synchronizing CUDA operation"
 _freed_blocks: deque = deque()
-
-
-class Counters(NamedTuple):
-    """allocated, reserved, peak: bytes now. The others: counts and bytes since the process started."""
-
-    allocated: int
-    reserved: int
-    peak: int
-    allocations: int
-    h2d_count: int
-    h2d_bytes: int
-    d2h_count: int
-    d2h_bytes: int
-    syncs: int
+_chores: deque = deque()
 
 
 class Record:
@@ -63,9 +53,9 @@ class Record:
 
     __slots__ = ("__weakref__", "aliases", "block", "host", "nbytes", "reference", "tag")
 
-    def __init__(self, host: torch.UntypedStorage, nbytes: int):
+    def __init__(self, host: torch.UntypedStorage, nbytes: int, index: int = 0):
         self.block = None
-        self.block = LEDGER.allocate(nbytes) if nbytes else None
+        self.block = LEDGER.allocate(nbytes, index) if nbytes else None
         self.host = host
         self.nbytes = nbytes
         self.aliases = {}
@@ -74,6 +64,11 @@ class Record:
     def __del__(self, _free=_freed_blocks.append):
         if self.block is not None:
             _free(self.block)
+
+    @property
+    def device(self) -> int:
+        """Index of the device whose memory this is."""
+        return 0 if self.block is None else self.block.pool.allocator.device
 
     @property
     def data_ptr(self) -> int:
@@ -86,20 +81,42 @@ class Record:
 
 
 class Ledger:
-    """Counts for one simulated device; thread-safe (backward runs in a thread of its own)."""
+    """Counts for all simulated devices; thread-safe (backward runs in a thread of its own).
+
+    Attributes
+    ----------
+    allocators : list of CachingAllocator
+        One per device.
+    allocator : CachingAllocator
+        That of device 0.
+    timeline : Timeline
+        Which work of which stream has finished.
+    stream_now : callable or None
+        Gives the number of a device's current stream; None as long as no thread ever left the default streams.
+    """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY):
-        self.allocator = CachingAllocator(capacity)
+        self.timeline = Timeline()
+        self.allocators = [CachingAllocator(capacity, timeline=self.timeline)]
+        self.allocator = self.allocators[0]
+        self.stream_now: Callable[[int], int] | None = None
         self.watcher: Callable[[Record], None] | None = None
         self.sync_mode = 0
         self.in_bad_fork = False
         self._lock = threading.RLock()
         self._live: dict[int, weakref.ref] = {}
+        self._zero()
+
+    def _zero(self) -> None:
         self._h2d_count = self._h2d_bytes = self._d2h_count = self._d2h_bytes = self._syncs = 0
+        self._peer_count = self._peer_bytes = 0
 
     # memory
-    def allocate(self, nbytes: int):
-        """A block of at least ``nbytes``. Raises torch.OutOfMemoryError, or RuntimeError in a forked child."""
+    def allocate(self, nbytes: int, index: int = 0):
+        """A block of at least ``nbytes`` on a device, for its current stream.
+
+        Raises torch.OutOfMemoryError, or RuntimeError in a forked child.
+        """
         if self.in_bad_fork:
             raise RuntimeError(_BAD_FORK)
         ASSERTS.refuse()
@@ -107,7 +124,8 @@ class Ledger:
             if _freed_blocks:
                 self.drain()
             try:
-                return self.allocator.malloc(nbytes)
+                stream = 0 if self.stream_now is None else self.stream_now(index)
+                return self.allocators[index].malloc(nbytes, stream)
             except OutOfMemory as error:
                 raise torch.OutOfMemoryError(str(error)) from None
 
@@ -117,7 +135,13 @@ class Ledger:
             while _freed_blocks:
                 block = _freed_blocks.popleft()
                 self._live.pop(block.address, None)
-                self.allocator.free(block)
+                block.pool.allocator.free(block)
+            while _chores:
+                _chores.popleft()()
+
+    def do_later(self, chore: Callable[[], None]) -> None:
+        """Have something done when blocks are given back next; can be called from ``__del__``."""
+        _chores.append(chore)
 
     def enroll(self, record: Record, storage: torch.UntypedStorage) -> None:
         """Tie a record to its storage."""
@@ -138,26 +162,41 @@ class Ledger:
         """Call ``callback(record)`` after each allocation of a device storage (also from autograd's thread)."""
         self.watcher = callback
 
-    def counters(self) -> Counters:
-        """All figures at once."""
+    def counters(self, device: int | None = None) -> Counters:
+        """All figures at once; memory of one device, or of all together (then the peak is the sum of their peaks)."""
         self.drain()
-        allocator = self.allocator
+        chosen = self.allocators if device is None else [self.allocators[device]]
         return Counters(
-            allocator.allocated,
-            allocator.reserved,
-            allocator.peak_allocated,
-            allocator.allocation_count,
+            sum(allocator.allocated for allocator in chosen),
+            sum(allocator.reserved for allocator in chosen),
+            sum(allocator.peak_allocated for allocator in chosen),
+            sum(allocator.allocation_count for allocator in chosen),
             self._h2d_count,
             self._h2d_bytes,
             self._d2h_count,
             self._d2h_bytes,
             self._syncs,
+            self._peer_count,
+            self._peer_bytes,
         )
 
-    def reset_peak(self) -> None:
-        """Forget the peak: it starts again from what is allocated now."""
+    def reset_peak(self, device: int = 0) -> None:
+        """Forget a device's peak: it starts again from what is allocated now."""
         self.drain()
-        self.allocator.reset_peak()
+        self.allocators[device].reset_peak()
+
+    def record_stream(self, block, stream: torch.Stream) -> None:
+        """Note that a stream works on a block: see CachingAllocator.record_stream."""
+        with self._lock:
+            block.pool.allocator.record_stream(block, stream.stream_id, stream.device_index)
+
+    def finished(self, device: int, stream: int | None = None) -> None:
+        """The host waited for a stream of a device, or for the whole device."""
+        with self._lock:
+            if stream is None:
+                self.timeline.synchronize_all(self.allocators[device].is_mine)
+            else:
+                self.timeline.synchronize(stream_key(device, stream))
 
     # traffic
     def copied_to_device(self, nbytes: int) -> None:
@@ -172,10 +211,19 @@ class Ledger:
             self._d2h_count += 1
             self._d2h_bytes += nbytes
 
+    def copied_to_peer(self, nbytes: int) -> None:
+        """Count one copy from a simulated device to another."""
+        with self._lock:
+            self._peer_count += 1
+            self._peer_bytes += nbytes
+
     def synced(self, times: int = 1) -> None:
-        """Count an operation that makes the host wait; warn or raise in the sync debug modes 1 and 2, as CUDA does."""
+        """Count an operation that makes the host wait for the current stream; warn or raise in the sync debug modes 1 and 2, as CUDA does."""
         with self._lock:
             self._syncs += times
+        if self.stream_now is not None:
+            index = DEVICES.current()
+            self.finished(index, self.stream_now(index))
         ASSERTS.report()
         if self.sync_mode == 1:
             warnings.warn(_SYNC, stacklevel=frames.user_stacklevel())
@@ -189,15 +237,44 @@ class Ledger:
         ASSERTS.report()
 
     def begin(self) -> None:
-        """Start with an unused device: nothing reserved, all counts zero. Only while nothing is alive."""
+        """Start with unused devices: nothing reserved, all counts zero; only while nothing is alive. Their number,
+        capacities, settings and memory fractions stay."""
         self.drain()
-        self.allocator = CachingAllocator(self.allocator.capacity)
-        self._h2d_count = self._h2d_bytes = self._d2h_count = self._d2h_bytes = self._syncs = 0
+        for index, before in enumerate(self.allocators):
+            self.allocators[index] = self._new(index, before.capacity, before.settings)
+            self.allocators[index].memory_fraction = before.memory_fraction
+        self.allocator = self.allocators[0]
+        self._zero()
+
+    def configure(self, settings: AllocatorSettings) -> None:
+        """Start with these allocator settings on every device."""
+        self.allocators = [self._new(a.device, a.capacity, settings) for a in self.allocators]
+        self.begin()
+
+    def set_device_count(self, devices: int) -> None:
+        """Have this many devices from now on, each as large and set as the first.
+
+        Raises SimGpuUnavailable when a device that would go is in use.
+        """
+        with self._lock:
+            self.drain()
+            if any(allocator.reserved for allocator in self.allocators[devices:]):
+                raise SimGpuUnavailable(
+                    f"cannot go back to {devices} simulated devices: a later one is in use. "
+                    "Delete its tensors and call torch.simgpu.empty_cache() first."
+                )
+            del self.allocators[devices:]
+            while len(self.allocators) < devices:
+                first = self.allocator
+                self.allocators.append(self._new(len(self.allocators), first.capacity, first.settings))
+
+    def _new(self, index: int, capacity: int, settings: AllocatorSettings) -> CachingAllocator:
+        return CachingAllocator(capacity, device=index, settings=settings, timeline=self.timeline)
 
     def after_fork(self) -> None:
         """In a forked child: a device that was in use in the parent cannot be used here."""
         self._lock = threading.RLock()
-        self.in_bad_fork = self.allocator.allocation_count > 0
+        self.in_bad_fork = any(allocator.allocation_count for allocator in self.allocators)
 
 
 LEDGER = Ledger()

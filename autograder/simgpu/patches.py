@@ -12,20 +12,25 @@ torch.clear_autocast_cache                        our cache of weight casts must
 torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for an allocator of the device (host.py)
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
 torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
-torch._C._scatter / _gather / _broadcast_...      nn.DataParallel on one device, where torch was built without CUDA
+torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where torch was built without CUDA
+torch.Tensor.to, torch.tensor, torch.as_tensor    "simgpu" without an index means the current device; C++ asks the
+                                                  device guard, which knows device 0 only (several devices only)
 torch.backends.mha fast path (public switch)      it needs strided nested tensors on the device
 ================================================  =====================================================================
 """
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from autograder.simgpu import autocast, compat, guard, host
+from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.generator import Generator
 from autograder.simgpu.ledger import LEDGER
-from autograder.simgpu.storage import DEVICE, as_bytes, new_storage, resize_storage
+from autograder.simgpu.storage import as_bytes, new_storage, resize_storage
 
 
 def install() -> None:
@@ -80,15 +85,17 @@ def _patch_storages():
             return make(cls, *args, **kwargs)
         if torch.device(device).type != compat.NAME:
             return make(cls, *args, device=device, **kwargs)
-        if args and isinstance(args[0], int):
-            refuse_beyond_capacity(args[0])
-        return new_storage(make(torch.UntypedStorage, *args))
+        with DEVICES.on(DEVICES.resolve(device)):
+            if args and isinstance(args[0], int):
+                refuse_beyond_capacity(args[0])
+            return new_storage(make(torch.UntypedStorage, *args))
 
     def resize_(self, size):
         if self.device.type != compat.NAME:
             return resize(self, size)
-        refuse_beyond_capacity(size)
-        resize_storage(self, size)
+        with DEVICES.on(self.device.index):
+            refuse_beyond_capacity(size)
+            resize_storage(self, size)
         return self
 
     torch.UntypedStorage.__new__ = __new__
@@ -97,14 +104,16 @@ def _patch_storages():
 
 
 def _storage_to_device(self, device=None, non_blocking=False):
-    """storage.simgpu(): a copy of a CPU storage on the device."""
-    if self.device.type == compat.NAME:
+    """storage.simgpu(): a copy of a CPU storage on the device, or of one on another device."""
+    index, nbytes = DEVICES.resolve(device), self.nbytes()
+    on_device = self.device.type == compat.NAME
+    if on_device and (device is None or self.device.index == index):
         return self
-    nbytes = self.nbytes()
-    refuse_beyond_capacity(nbytes)
-    storage = new_storage(torch.UntypedStorage(nbytes))
-    LEDGER.copied_to_device(nbytes)
-    as_bytes(storage._simgpu_record.host).copy_(as_bytes(self))
+    with DEVICES.on(index):
+        refuse_beyond_capacity(nbytes)
+        storage = new_storage(torch.UntypedStorage(nbytes))
+    (LEDGER.copied_to_peer if on_device else LEDGER.copied_to_device)(nbytes)
+    as_bytes(storage._simgpu_record.host).copy_(as_bytes(self._simgpu_record.host if on_device else self))
     return storage
 
 
@@ -131,9 +140,16 @@ def patch_accelerator(module) -> None:
         "_accelerator_resetAccumulatedStats": module.reset_accumulated_memory_stats,
         "_accelerator_getMemoryInfo": module.mem_get_info,
         "_accelerator_synchronizeDevice": module.synchronize,
+        "_accelerator_getDeviceIndex": module.current_device,
+        "_accelerator_setDeviceIndex": module.set_device,
+        "_accelerator_exchangeDevice": module._exchange_device,
+        "_accelerator_maybeExchangeDevice": module._exchange_device,
+        "_accelerator_getStream": module.current_stream,
+        "_accelerator_setStream": module.set_stream,
     }
     for name, answer in answers.items():
         setattr(torch._C, name, answer)
+    torch.accelerator.device_count = module.device_count
 
 
 def _patch_data_parallel():
@@ -142,11 +158,40 @@ def _patch_data_parallel():
 
     def scatter(tensor, devices, chunk_sizes=None, dim=0, streams=None):
         parts = tensor.split(list(chunk_sizes), dim) if chunk_sizes else tensor.chunk(len(devices), dim)
-        return tuple(part.to(DEVICE) for part in parts)
+        return tuple(part.to(torch.device(compat.NAME, index)) for part, index in zip(parts, devices))
 
     def gather(tensors, dim, destination=None):
-        return torch.cat([t.to("cpu" if destination == -1 else DEVICE) for t in tensors], dim)
+        target = "cpu" if destination == -1 else torch.device(compat.NAME, DEVICES.resolve(destination))
+        return torch.cat([t.to(target) for t in tensors], dim)
+
+    def broadcast(tensors, devices, buffer_size=0):
+        return [[t.to(torch.device(compat.NAME, index)) for t in tensors] for index in devices]
 
     torch._C._scatter = scatter
     torch._C._gather = gather
-    torch._C._broadcast_coalesced = lambda tensors, devices, buffer_size=0: [list(tensors) for _ in devices]
+    torch._C._broadcast_coalesced = broadcast
+
+
+def patch_unindexed_devices() -> None:
+    """With several devices, let "simgpu" mean the current one where C++ would take device 0. Done once."""
+    if hasattr(torch.Tensor.to, "__wrapped__"):
+        return
+
+    def with_index(value):
+        if isinstance(value, (str, torch.device)) and str(value) == compat.NAME:
+            return torch.device(compat.NAME, DEVICES.current())
+        return value
+
+    def completed(function):
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            if DEVICES.several:
+                args = tuple(map(with_index, args))
+                kwargs = {name: with_index(value) for name, value in kwargs.items()}
+            return function(*args, **kwargs)
+
+        return call
+
+    torch.Tensor.to = completed(torch.Tensor.to)
+    torch.tensor = completed(torch.tensor)
+    torch.as_tensor = completed(torch.as_tensor)

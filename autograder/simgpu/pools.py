@@ -41,7 +41,8 @@ class PrivatePool:
 class Pools:
     """Finds the pool for a request (get_pool)."""
 
-    def __init__(self, counters):
+    def __init__(self, allocator, counters):
+        self._allocator = allocator
         self._counters = counters
         self.small = Family(True, counters.small)
         self.large = Family(False, counters.large)
@@ -59,7 +60,7 @@ class Pools:
         """A family's pool for a stream."""
         pool = family.pools.get(stream)
         if pool is None:
-            pool = family.pools[stream] = BlockPool(family, stream, self._smallest_remainder(family))
+            pool = family.pools[stream] = BlockPool(self._allocator, family, stream, self._smallest_remainder(family))
         return pool
 
     def families(self) -> Iterator[Family]:

@@ -9,13 +9,18 @@ import torch
 
 from autograder.errors import SimGpuUnavailable
 from autograder.simgpu import compat
+from autograder.simgpu.settings import AllocatorSettings
 
 
-def register() -> None:
-    """Register name, guard, kernels and patches. Raises SimGpuUnavailable."""
+def register(devices: int | None = None) -> None:
+    """Register name, guard, kernels and patches. Raises SimGpuUnavailable, AllocatorSettingsError."""
     compat.require()
+    settings = AllocatorSettings.from_environment()
     from autograder.simgpu import device_module, guard
+    from autograder.simgpu.devices import wanted_count
     from autograder.simgpu.ledger import LEDGER
+
+    count = wanted_count(devices)
 
     compat.register_device(device_module, guard.DeviceGuard())
     from autograder.simgpu import bindings, patches  # these need the device's name
@@ -26,7 +31,20 @@ def register() -> None:
     patches.patch_accelerator(device_module)
     os.register_at_fork(after_in_child=LEDGER.after_fork)
     _try_backward()
-    LEDGER.begin()
+    LEDGER.configure(settings)
+    set_device_count(count)
+
+
+def set_device_count(count: int) -> None:
+    """Simulate this many devices from now on. Raises SimGpuUnavailable if one that would go is in use."""
+    from autograder.simgpu import patches
+    from autograder.simgpu.devices import DEVICES, wanted_count
+    from autograder.simgpu.ledger import LEDGER
+
+    LEDGER.set_device_count(wanted_count(count))
+    DEVICES.set_count(count)
+    if DEVICES.several:
+        patches.patch_unindexed_devices()
 
 
 def _try_backward() -> None:

@@ -8,7 +8,8 @@ import functools
 
 import torch
 
-from autograder.simgpu import compat
+from autograder.simgpu import blank, compat
+from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.ledger import LEDGER, Record
 
 DEVICE = torch.device(compat.NAME, 0)
@@ -29,10 +30,15 @@ def on_device(tensor: torch.Tensor) -> bool:
 
 
 def new_storage(host: torch.UntypedStorage) -> torch.UntypedStorage:
-    """A device storage over ``host``. Raises torch.OutOfMemoryError before anything is made."""
+    """A storage of the current device over ``host``. Raises torch.OutOfMemoryError before anything is made."""
     nbytes = host.nbytes()
-    record = Record(host, nbytes)
-    storage = _storage_at(host.data_ptr(), DEVICE, nbytes)
+    if DEVICES.several:
+        index = DEVICES.current()
+        record = Record(host, nbytes, index)
+        storage = _storage_at(host.data_ptr(), torch.device(compat.NAME, index), nbytes)
+    else:
+        record = Record(host, nbytes)
+        storage = _storage_at(host.data_ptr(), DEVICE, nbytes)
     LEDGER.enroll(record, storage)
     if LEDGER.watcher is not None and nbytes:
         LEDGER.watcher(record)
@@ -56,7 +62,10 @@ def wrap(host_tensor: torch.Tensor) -> torch.Tensor:
     if host_tensor.layout is not torch.strided:
         raise NotImplementedError(f"the simulated GPU has no {host_tensor.layout} tensors, only strided ones")
     storage = storage_of(host_tensor.untyped_storage())
-    tensor = _empty_device_tensor([0], host_tensor.dtype)
+    if DEVICES.several:
+        tensor = blank.tensor(host_tensor.dtype, storage.device.index)
+    else:
+        tensor = _empty_device_tensor([0], host_tensor.dtype)
     _set_raw(_CPU_KEYS, tensor, storage, host_tensor.storage_offset(), host_tensor.size(), host_tensor.stride())
     if host_tensor.is_conj():
         tensor = _conj_view(tensor)

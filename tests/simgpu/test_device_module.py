@@ -52,7 +52,7 @@ def test_memory_fraction(device, capacity):
     finally:
         torch.simgpu.set_per_process_memory_fraction(1.0)
     with pytest.raises(ValueError, match="Invalid fraction value"):
-        torch.simgpu.set_per_process_memory_fraction(2)
+        torch.simgpu.set_per_process_memory_fraction(2.0)
 
 
 def test_accelerator_api(device):
@@ -102,7 +102,7 @@ def test_streams_and_events(device):
     torch.simgpu.synchronize()
     assert start.elapsed_time(end) >= 0 and end.query()
     assert torch.simgpu.current_stream().device == device
-    assert torch.simgpu.current_stream() == stream and stream.query()
+    assert torch.simgpu.current_stream() == torch.simgpu.default_stream() != stream and stream.query()
 
 
 @pytest.fixture

@@ -104,3 +104,32 @@ def test_hook_exceptions_do_not_end_the_process():
     """)
     assert status == 1 and out == "." * 50
     assert err.rstrip().endswith("KeyError: 'mine'")
+
+
+def test_the_environment_sets_the_allocator_and_the_number_of_devices():
+    """GIVEN both variables WHEN enabled, and enabled again with another capacity THEN the settings hold, on all devices;
+    and text that PyTorch refuses is refused."""
+    status, out, err = run("""
+        import os
+        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "max_split_size_mb:much"
+        from autograder import errors, simgpu
+        try:
+            simgpu.enable()
+        except errors.AllocatorSettingsError as error:
+            print(error)
+        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True,per_process_memory_fraction:0.5"
+        os.environ["AUTOGRADER_SIMGPU_DEVICES"] = "3"
+        simgpu.enable(64 << 20)
+        simgpu.enable(128 << 20)
+        import torch
+        gpu = torch.simgpu
+        kept = [torch.empty(1 << 20, device=f"simgpu:{index}") for index in range(gpu.device_count())]
+        print([segment["is_expandable"] for segment in gpu.memory_snapshot()])
+        print([(gpu.mem_get_info(index)[1] >> 20, gpu.get_per_process_memory_fraction(index)) for index in range(3)])
+    """)
+    refusal, *answers = out.splitlines()
+    assert refusal.startswith(
+        "expected max_split_size_mb:a whole number of MiB, at least 20, found 'max_split_size_mb:much'"
+    )
+    assert answers == ["[True, True, True]", "[(128, 0.5), (128, 0.5), (128, 0.5)]"]
+    assert (status, err) == (0, "")

@@ -97,8 +97,8 @@ class LedgerMeter:
 
     def counters(self) -> Counters:
         """Read the counters now; the peak is the highest since ``reset_peak``."""
-        counters = self._ledger.counters()
-        return Counters(*counters)._replace(peak=max(self._peak, counters.allocated))
+        counters = self._ledger.counters(*self._which())
+        return Counters(*counters[: len(Counters._fields)])._replace(peak=max(self._peak, counters.allocated))
 
     def reset_peak(self) -> None:
         """Let the peak start again from what is allocated now."""
@@ -130,6 +130,10 @@ class LedgerMeter:
 
     def _tag(self) -> Tag:
         return Tag(self._recording, self.step, self._sites.find())
+
+    def _which(self) -> tuple:
+        """What to tell the ledger about the device; nothing where it has only one."""
+        return ()
 
     def _allocated(self) -> int:
         raise NotImplementedError

@@ -16,7 +16,8 @@ class SimGpuMeter(LedgerMeter):
         from autograder.simgpu.ledger import LEDGER
 
         super().__init__(LEDGER, device, recording)
-        self._allocator = LEDGER.allocator
+        self._index = device.index or 0
+        self._allocator = LEDGER.allocators[self._index]
         self._own_history = False
 
     def start(self) -> None:
@@ -37,6 +38,13 @@ class SimGpuMeter(LedgerMeter):
         """Return the allocator's own snapshot."""
         self._ledger.drain()
         return self._allocator.snapshot()
+
+    def _note(self, record) -> None:
+        if record.device == self._index:
+            super()._note(record)
+
+    def _which(self) -> tuple:
+        return (self._index,)
 
     def _allocated(self) -> int:
         return self._allocator.allocated
