@@ -16,8 +16,10 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     dispatch,
     factories,
     host,
+    norms,
     registry,
     rnn,
+    rnn_cells,
     views,
 )
 from autograder.simgpu.devices import placed

@@ -29,6 +29,7 @@ _REQUIRED = {
     "torch._C._ExcludeDispatchKeyGuard": "keeps CPU autocast out of device kernels",
     "torch._C._dispatch_has_kernel_for_dispatch_key": "asks which operators already have a kernel",
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
+    "torch._C._get_sdp_priority_order": "tells which attention kernel the user prefers",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
     "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
     "torch.utils._device._device_constructors": "lets set_default_device() know a replaced factory",
@@ -105,6 +106,11 @@ def _late() -> dict:
 def redispatch(op):
     """The boxed entry of ``op`` that starts at a given dispatch key: ``redispatch(op)(CPU_KEYS, *args)``."""
     return op._handle.redispatch_boxed
+
+
+def attention_order() -> list[int]:
+    """at::SDPBackend numbers in the order that torch prefers them, or that sdpa_kernel(..., set_priority=True) set."""
+    return torch._C._get_sdp_priority_order()
 
 
 def can_exchange_storages() -> bool:

@@ -27,6 +27,13 @@ def fallback(op, *args, **kwargs):
     return run(schema.plan(op), args, kwargs)
 
 
+def on_host(op, *args):
+    """Call an operator on the host memory behind device tensors and wrap what it returns: for backward kernels, whose
+    operands were checked in forward."""
+    host = [unwrap(value) if isinstance(value, _Tensor) and not value.is_cpu else value for value in args]
+    return _wrap(op(*host), [])
+
+
 def kernel_for(op):
     """The generic kernel tied to one operator."""
     return functools.partial(_run_bound, schema.plan(op))
@@ -36,16 +43,17 @@ def _run_bound(plan, *args, **kwargs):
     return run(plan, args, kwargs)
 
 
-def run(plan: schema.Plan, args: tuple, kwargs: dict):
+def run(plan: schema.Plan, args: tuple, kwargs: dict, finish=None):
     """Run one operator on device tensors, with their device as the current one."""
     if not DEVICES.several:
-        return run_here(plan, args, kwargs)
+        return run_here(plan, args, kwargs, finish)
     with DEVICES.on(home(args, kwargs)):
-        return run_here(plan, args, kwargs)
+        return run_here(plan, args, kwargs, finish)
 
 
-def run_here(plan: schema.Plan, args: tuple, kwargs: dict):
-    """Run one operator on device tensors, making new tensors on the current device.
+def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None):
+    """Run one operator on device tensors, making new tensors on the current device; ``finish`` may change the host's
+    result before it gets its blocks.
 
     Raises RuntimeError with CUDA's words when operands are on different devices, torch.OutOfMemoryError when the
     results do not fit, torch.AcceleratorError after a device-side assertion.
@@ -70,6 +78,8 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict):
             result = _call(plan, host_args, host_kwargs)
     else:
         result = _call(plan, host_args, host_kwargs)
+    if finish is not None:
+        result = finish(result)
     if plan.resizes:
         for tensor, alias in pairs:
             follow(tensor, alias)

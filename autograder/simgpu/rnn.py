@@ -1,67 +1,167 @@
-"""The fused LSTM and GRU cells that PyTorch uses on accelerators.
+"""nn.LSTM, nn.GRU and nn.RNN as cuDNN runs them: one operator for all time steps, one node in the graph.
 
-Same saved tensors as the CUDA kernels in ATen/native/cuda/RNN.cu: four gates for LSTM, (r, z, n, x, hn) for GRU.
+PyTorch would unroll them for an extra device, as it does for CUDA without cuDNN: one cell per time step, with every
+gate kept. cuDNN keeps the input, the output, the first states and one "reserve" buffer. ``use_cudnn`` says when it is
+used; otherwise PyTorch's own composite runs over the fused cells in rnn_cells.py.
+
+Sources: ATen/native/RNN.cpp (the choice), ATen/native/cudnn/RNN.cpp (what is allocated), cudnn/AutocastRNN.cpp.
 """
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
+from autograder.simgpu import compat, randomness
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import unwrap, wrap
 
-
-@kernel("_thnn_fused_lstm_cell")
-def lstm_cell(input_gates, hidden_gates, cell, input_bias=None, hidden_bias=None):
-    """Returns (hidden, cell, workspace); gates are (batch, 4 * hidden)."""
-    gates = unwrap(input_gates) + unwrap(hidden_gates)
-    if input_bias is not None:
-        gates = gates + unwrap(input_bias) + unwrap(hidden_bias)
-    i, f, g, o = gates.chunk(4, 1)
-    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-    next_cell = f * unwrap(cell) + i * g
-    return wrap(o * next_cell.tanh()), wrap(next_cell), wrap(torch.cat([i, f, g, o], 1))
+_ACCEPTED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_KEPT_PER_CELL = {"lstm": 5, "gru": 6, "rnn_tanh": 1, "rnn_relu": 1}
+_EVALUATED = "cudnn RNN backward can only be called in training mode"
 
 
-@kernel("_thnn_fused_lstm_cell_backward_impl")
-def lstm_cell_backward(grad_hidden, grad_cell, cell, next_cell, workspace, has_bias):
-    """Returns gradients of (gates, cell, bias)."""
-    if grad_hidden is None and grad_cell is None:
-        return None, None, None
-    before, after = unwrap(cell), unwrap(next_cell)
-    i, f, g, o = unwrap(workspace).chunk(4, 1)
-    grad_h = torch.zeros_like(after) if grad_hidden is None else unwrap(grad_hidden)
-    grad_c = torch.zeros_like(after) if grad_cell is None else unwrap(grad_cell)
-    t = after.tanh()
-    d = grad_h * o * (1 - t * t) + grad_c
-    gates = torch.cat([d * g * i * (1 - i), d * before * f * (1 - f), d * i * (1 - g * g), grad_h * t * o * (1 - o)], 1)
-    return wrap(gates), wrap(d * f), wrap(gates.sum(0)) if has_bias else None
+def reserve_size(kind: str, cells: int, hidden: int, layers: int, directions: int, between: int, itemsize: int) -> int:
+    """Bytes that cuDNN keeps from forward to backward.
+
+    NVIDIA publishes no formula. This one fits, to the byte, the two sizes printed in pytorch/pytorch#2895 (comment of
+    2017-10-04, 4 layers, hidden 320, float32): 736,000,000 for LSTM and 864,000,000 for GRU are 25,000 cells times
+    1,280 bytes times (4 * 5 + 3) and (4 * 6 + 3). So each cell keeps 5 numbers per hidden unit (four gates and the
+    cell state), a GRU's 6, and between layers one output. For tanh and ReLU networks 1 is assumed.
+
+    Parameters
+    ----------
+    cells : int
+        Time steps times batch (the sum of the batch sizes for packed sequences).
+    hidden, between : int
+        Width of the state, and of what one direction hands to the next layer (the projection, if there is one).
+    """
+    per_layer = _KEPT_PER_CELL[kind] * hidden * directions
+    return cells * itemsize * (layers * per_layer + (layers - 1) * between * directions)
 
 
-@kernel("_thnn_fused_gru_cell")
-def gru_cell(input_gates, hidden_gates, hidden, input_bias=None, hidden_bias=None):
-    """Returns (hidden, workspace); gates are (batch, 3 * hidden)."""
-    from_input, from_hidden, before = unwrap(input_gates), unwrap(hidden_gates), unwrap(hidden)
-    if input_bias is not None:
-        from_input = from_input + unwrap(input_bias)
-        from_hidden = from_hidden + unwrap(hidden_bias)
-    input_r, input_z, input_n = from_input.chunk(3, 1)
-    hidden_r, hidden_z, hidden_n = from_hidden.chunk(3, 1)
-    r = (input_r + hidden_r).sigmoid()
-    z = (input_z + hidden_z).sigmoid()
-    n = (input_n + r * hidden_n).tanh()
-    return wrap(n + z * (before - n)), wrap(torch.cat([r, z, n, before, hidden_n], 1))
+def use_cudnn(tensor) -> bool:
+    """cudnn_is_acceptable in ATen/native/TensorProperties.cpp, and something to run on."""
+    return torch.backends.cudnn.enabled and tensor.dtype in _ACCEPTED and tensor.numel() > 0
 
 
-@kernel("_thnn_fused_gru_cell_backward")
-def gru_cell_backward(grad_hidden, workspace, has_bias):
-    """Returns gradients of (input gates, hidden gates, hidden, input bias, hidden bias)."""
-    grad = unwrap(grad_hidden)
-    r, z, n, before, hidden_n = unwrap(workspace).chunk(5, 1)
-    grad_z = grad * (before - n) * z * (1 - z)
-    grad_n = grad * (1 - z) * (1 - n * n)
-    grad_r = grad_n * hidden_n * r * (1 - r)
-    input_gates = torch.cat([grad_r, grad_z, grad_n], 1)
-    hidden_gates = torch.cat([grad_r, grad_z, grad_n * r], 1)
-    biases = (wrap(input_gates.sum(0)), wrap(hidden_gates.sum(0))) if has_bias else (None, None)
-    return wrap(input_gates), wrap(hidden_gates), wrap(grad * z), *biases
+def _register(kind: str) -> None:
+    packet = getattr(torch.ops.aten, kind)
+
+    def padded(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first):
+        arguments = (has_biases, num_layers, dropout, train, bidirectional)
+        if not use_cudnn(input):
+            return packet.input.decompose(input, hx, params, *arguments, batch_first)
+        return _run(packet.input, kind, input, None, hx, params, (*arguments, batch_first))
+
+    def packed(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional):
+        arguments = (has_biases, num_layers, dropout, train, bidirectional)
+        if not use_cudnn(data):
+            return packet.data.decompose(data, batch_sizes, hx, params, *arguments)
+        return _run(packet.data, kind, data, batch_sizes, hx, params, arguments)
+
+    keys = (compat.AUTOGRAD_KEY, compat.KERNEL_KEY)
+    kernel(f"{kind}.input", keys=keys)(padded)
+    kernel(f"{kind}.data", keys=keys)(packed)
+
+
+for _kind in _KEPT_PER_CELL:
+    _register(_kind)
+
+
+def _run(op, kind, input, batch_sizes, hx, params, arguments):
+    states = list(hx) if isinstance(hx, (list, tuple)) else [hx]
+    input, *operands = _lower_precision([input, *states, *params])
+    return _CudnnRnn.apply(op, kind, len(states), batch_sizes, arguments, input, *operands)
+
+
+def _lower_precision(tensors):
+    """Under autocast cuDNN's operator casts input, states and weights in every call, past the cache of casts."""
+    if not torch.is_autocast_enabled(compat.NAME):
+        return tensors
+    dtype = torch.get_autocast_dtype(compat.NAME)
+    return [tensor if tensor.dtype is torch.float64 else tensor.to(dtype) for tensor in tensors]
+
+
+class _CudnnRnn(torch.autograd.Function):
+    """One recurrent network; backward runs it again on the host, with the same random numbers, to differentiate it."""
+
+    @staticmethod
+    def forward(ctx, op, kind, state_count, batch_sizes, arguments, input, *operands):
+        ctx.op, ctx.state_count, ctx.batch_sizes, ctx.arguments = op, state_count, batch_sizes, arguments
+        ctx.random_state = randomness.state()
+        with torch.no_grad():
+            results = _on_host(ctx, [unwrap(tensor) for tensor in (input, *operands)])
+        copied = _copied_input(input, batch_sizes, arguments)
+        results = [wrap(result) for result in _time_first(results, batch_sizes, arguments)]
+        del copied
+        reserve = _reserve(kind, input, operands, batch_sizes, arguments)
+        ctx.save_for_backward(input, *operands, results[0], reserve)
+        return tuple(results)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grads):
+        if not ctx.arguments[3]:
+            raise RuntimeError(_EVALUATED)
+        operands = ctx.saved_tensors[:-2]
+        leaves = [unwrap(tensor).detach().requires_grad_() for tensor in operands]
+        with torch.enable_grad(), randomness.replay(ctx.random_state):
+            results = _on_host(ctx, leaves)
+        pairs = [(result, unwrap(grad)) for result, grad in zip(results, grads) if grad is not None]
+        outputs, given = zip(*pairs)
+        found = torch.autograd.grad(outputs, leaves, given, allow_unused=True)
+        count = 1 + ctx.state_count
+        data = [None if grad is None else wrap(grad) for grad in found[:count]]
+        return *[None] * 5, *data, *_in_one_buffer(found[count:])
+
+
+def _on_host(ctx, tensors):
+    """Run the CPU's network over host tensors: input, states, weights."""
+    count = ctx.state_count
+    input, states, weights = tensors[0], tensors[1 : 1 + count], tensors[1 + count :]
+    hx = states if count > 1 else states[0]
+    sizes = [] if ctx.batch_sizes is None else [ctx.batch_sizes]
+    with randomness.as_default(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+        return ctx.op(input, *sizes, hx, weights, *ctx.arguments)
+
+
+def _is_batch_first(batch_sizes, arguments) -> bool:
+    return batch_sizes is None and arguments[5]
+
+
+def _copied_input(input, batch_sizes, arguments):
+    """cuDNN reads time first and contiguous: anything else is copied for the length of the call."""
+    read = input.transpose(0, 1) if _is_batch_first(batch_sizes, arguments) else input
+    return None if read.is_contiguous() else torch.empty_like(read, memory_format=torch.contiguous_format)
+
+
+def _time_first(results, batch_sizes, arguments):
+    """The output is written time first; with batch_first the caller gets a transposed view of it."""
+    output, *states = results
+    if _is_batch_first(batch_sizes, arguments):
+        output = output.transpose(0, 1).contiguous().transpose(0, 1)
+    return [output.contiguous() if batch_sizes is not None else output, *states]
+
+
+def _reserve(kind, input, operands, batch_sizes, arguments):
+    """The reserve buffer: empty unless the network trains."""
+    _, layers, _, train, bidirectional = arguments[:5]
+    hidden = operands[1].shape[-1] if kind == "lstm" else operands[0].shape[-1]
+    between = operands[0].shape[-1]
+    cells = input.shape[:-1].numel() if batch_sizes is None else int(batch_sizes.sum())
+    size = reserve_size(kind, cells, hidden, layers, 1 + bidirectional, between, input.element_size())
+    return torch.empty(size if train else 0, dtype=torch.uint8, device=input.device)
+
+
+def _in_one_buffer(grads):
+    """Gradients of the weights as views of one buffer (_cudnn_rnn_backward_weight)."""
+    sizes = [0 if grad is None else grad.numel() for grad in grads]
+    known = [grad for grad in grads if grad is not None]
+    if not known:
+        return list(grads)
+    buffer = wrap(torch.cat([grad.reshape(-1) for grad in known]))
+    parts = iter(buffer.split([size for size in sizes if size]))
+    return [None if grad is None else next(parts).view(grad.shape) for grad in grads]
