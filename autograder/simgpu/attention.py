@@ -117,5 +117,3 @@ def _replayable(operands, mask, options):
     with randomness.as_default():
         return _math(*operands, mask, options["dropout_p"], options["is_causal"], None,
                      scale=options["scale"], enable_gqa=options["enable_gqa"])[0]  # fmt: skip
-
-

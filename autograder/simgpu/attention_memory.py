@@ -62,7 +62,7 @@ def _aligned_gradient(grad):
 
 
 def _rows_before_heads(shape) -> tuple[int, ...]:
-    batch, heads, rows, width = shape
+    _, heads, rows, width = shape
     return (rows * heads * width, width, heads * width, 1)
 
 

@@ -14,12 +14,14 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     convolution,
     copies,
     dispatch,
+    embedding,
     factories,
     host,
     norms,
     registry,
     rnn,
     rnn_cells,
+    transformer,
     views,
 )
 from autograder.simgpu.devices import placed

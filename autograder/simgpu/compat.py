@@ -6,6 +6,7 @@ torch without the hooks (before about 2.9) is refused with a sentence instead of
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from functools import lru_cache
@@ -28,6 +29,7 @@ _REQUIRED = {
     "torch._C._construct_storage_from_data_pointer": "makes a device storage over host memory",
     "torch._C._ExcludeDispatchKeyGuard": "keeps CPU autocast out of device kernels",
     "torch._C._dispatch_has_kernel_for_dispatch_key": "asks which operators already have a kernel",
+    "torch.ops.aten.add.Tensor._op_dk": "calls PyTorch's composite kernels past ours",
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
     "torch._C._get_sdp_priority_order": "tells which attention kernel the user prefers",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
@@ -106,6 +108,11 @@ def _late() -> dict:
 def redispatch(op):
     """The boxed entry of ``op`` that starts at a given dispatch key: ``redispatch(op)(CPU_KEYS, *args)``."""
     return op._handle.redispatch_boxed
+
+
+def composite(op):
+    """PyTorch's own implementation of ``op`` in terms of other operators, past any kernel registered over it."""
+    return functools.partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
 
 
 def attention_order() -> list[int]:

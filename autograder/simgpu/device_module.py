@@ -50,6 +50,8 @@ from autograder.simgpu.streams import (  # noqa: F401 - this module's interface
     set_stream,
     stream,
 )
+from autograder.simgpu.workspaces import clear as clear_cublas_workspaces  # noqa: F401 - this module's interface
+from autograder.simgpu.workspaces import enable as set_cublas_workspaces  # noqa: F401 - this module's interface
 
 default_generators = (GENERATOR,)
 OutOfMemoryError = torch.OutOfMemoryError

@@ -8,7 +8,7 @@ import re
 import torch
 from torch.autograd.graph import increment_version
 
-from autograder.simgpu import compat, randomness, schema
+from autograder.simgpu import compat, randomness, schema, workspaces
 from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.devices import DEVICES, home
 from autograder.simgpu.errors_like_cuda import device_mismatch
@@ -69,6 +69,8 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None):
     for position in plan.number_positions:
         if position < len(host_args) and type(host_args[position]) in _NUMBERS:
             host_args[position] = _number_as_tensor(host_args[position], pairs)
+    if plan.multiplies and pairs and workspaces.counted():
+        workspaces.for_product(pairs[0][0].device, plan.short == "addmm" and args[0].dim() == 1)
     if plan.syncs:
         LEDGER.synced()
     elif plan.indexing:

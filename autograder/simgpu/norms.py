@@ -55,9 +55,7 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
 def batch_norm_backward(grad, input, weight, running_mean, running_var, mean, invstd, train, eps, mask):
     """Gradients of input, weight and bias."""
     mean, invstd = (_as_cpu_kept(statistic, input, weight) for statistic in (mean, invstd))
-    return on_host(
-        _BATCH_BACKWARD, grad, input, weight, running_mean, running_var, mean, invstd, train, eps, mask
-    )
+    return on_host(_BATCH_BACKWARD, grad, input, weight, running_mean, running_var, mean, invstd, train, eps, mask)
 
 
 @kernel("rms_norm", keys=(compat.AUTOGRAD_KEY, compat.KERNEL_KEY))

@@ -15,7 +15,6 @@ torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* rea
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where torch was built without CUDA
 torch.Tensor.to, torch.tensor, torch.as_tensor    "simgpu" without an index means the current device; C++ asks the
                                                   device guard, which knows device 0 only (several devices only)
-torch.backends.mha fast path (public switch)      it needs strided nested tensors on the device
 ================================================  =====================================================================
 """
 
@@ -43,7 +42,6 @@ def install() -> None:
     torch.Generator = Generator
     for name in host.FACTORIES:
         compat.replace_factory(name, host.with_pinning(getattr(torch, name)))
-    torch.backends.mha.set_fastpath_enabled(False)
 
 
 def _patch_backward():

@@ -13,7 +13,7 @@ import warnings
 
 import torch
 
-from autograder.simgpu import compat, randomness
+from autograder.simgpu import compat, randomness, workspaces
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import unwrap, wrap
 
@@ -52,13 +52,13 @@ def _register(kind: str) -> None:
     def padded(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first):
         arguments = (has_biases, num_layers, dropout, train, bidirectional)
         if not use_cudnn(input):
-            return packet.input.decompose(input, hx, params, *arguments, batch_first)
+            return compat.composite(packet.input)(input, hx, params, *arguments, batch_first)
         return _run(packet.input, kind, input, None, hx, params, (*arguments, batch_first))
 
     def packed(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional):
         arguments = (has_biases, num_layers, dropout, train, bidirectional)
         if not use_cudnn(data):
-            return packet.data.decompose(data, batch_sizes, hx, params, *arguments)
+            return compat.composite(packet.data)(data, batch_sizes, hx, params, *arguments)
         return _run(packet.data, kind, data, batch_sizes, hx, params, arguments)
 
     keys = (compat.AUTOGRAD_KEY, compat.KERNEL_KEY)
@@ -72,6 +72,8 @@ for _kind in _KEPT_PER_CELL:
 
 def _run(op, kind, input, batch_sizes, hx, params, arguments):
     states = list(hx) if isinstance(hx, (list, tuple)) else [hx]
+    if arguments[2] and arguments[3] and workspaces.counted():
+        workspaces.for_dropout(input.device)
     input, *operands = _lower_precision([input, *states, *params])
     return _CudnnRnn.apply(op, kind, len(states), batch_sizes, arguments, input, *operands)
 

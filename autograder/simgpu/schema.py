@@ -40,6 +40,8 @@ _MIXED = {
 # torch::should_allow_numbers_as_tensors: these take a plain number back where their schema says Tensor.
 _TAKING_NUMBERS = {"add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "floor_divide"}
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+# Operators whose CUDA kernels ask for a cuBLAS handle (ATen/native/cuda/Blas.cpp).
+_MULTIPLYING = {"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "_addmm_activation"}
 _RESIZING = {"aten::resize_as_", "aten::resize_", "aten::set_"}
 
 
@@ -52,6 +54,7 @@ class Plan:
     __slots__ = (
         "indexing",
         "mixed",
+        "multiplies",
         "number_positions",
         "op",
         "pointwise",
@@ -73,6 +76,7 @@ class Plan:
         self.resizes = schema.name in _RESIZING or any(a.kwarg_only and _is_written(a) for a in schema.arguments)
         self.mixed = schema.name in _MIXED or full in _MIXED
         self.syncs = schema.name in _SYNCING or full in _SYNCING
+        self.multiplies = self.short.rstrip("_") in _MULTIPLYING
         self.indexing = self.short in _INDEXING
         self.takes_generator = any(a.name == "generator" for a in schema.arguments)
         self.random = torch.Tag.nondeterministic_seeded in op.tags
