@@ -18,7 +18,8 @@ KNOWN = json.loads(Path(__file__).with_name("operators.json").read_text())
 SHARDS = 12
 MOST_SAMPLES = {torch.float32: 8, torch.complex64: 2, torch.bfloat16: 1, torch.int64: 1}
 UNINITIALISED = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
-
+#: These return statistics beside their result, kept as CUDA's kernels keep them: see test_saved_like_cuda.py.
+STATISTICS_LIKE_CUDA = {"native_batch_norm", "native_layer_norm"}
 
 TOLERANCE = {torch.bfloat16: {"rtol": 0.05, "atol": 0.02}}  # one rounding more or less
 
@@ -60,6 +61,8 @@ def check_sample(entry, sample, dtype, differentiable):
     device_inputs = on_device(entry, sample)
     options = {"values": entry.name not in UNINITIALISED, **TOLERANCE.get(dtype, {})}
     expected, actual = call(entry, inputs), call(entry, device_inputs)
+    if entry.name in STATISTICS_LIKE_CUDA:
+        expected, actual = expected[:1], actual[:1]
     assert_same(expected, actual, "results", **options)
     if not differentiable:
         return
