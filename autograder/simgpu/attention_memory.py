@@ -69,7 +69,7 @@ def _rows_before_heads(shape) -> tuple[int, ...]:
 def _laid_out(host, strides):
     """A device tensor over a host result, copied on the host only if its layout differs."""
     if host.stride() != tuple(strides):
-        host = torch.empty_strided(host.shape, strides, dtype=host.dtype).copy_(host)
+        host = torch.empty_strided(host.shape, strides, dtype=host.dtype, device="cpu").copy_(host)
     return wrap(host)
 
 
@@ -83,7 +83,7 @@ def saved_beside_output(query, rows, backend, trains):
     width = _up(length, _ROWS_ALIGNED) if backend == EFFICIENT else length
     if backend == EFFICIENT and not trains:
         width = 0
-    logsumexp = torch.zeros(batch, heads, width, dtype=torch.float32)
+    logsumexp = torch.zeros(batch, heads, width, dtype=torch.float32, device="cpu")
     if rows is not None and width:
         logsumexp[..., :length] = rows
     saved = [wrap(logsumexp)]
