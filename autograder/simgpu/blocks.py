@@ -1,6 +1,6 @@
 """Blocks of device memory, and the pools that keep the free ones in best-fit order.
 
-Constants: c10/core/AllocatorConfig.h (torch 2.13), lines 18 to 26. Structures: struct Block and struct BlockPool of
+Constants: c10/core/AllocatorConfig.h (torch 2.13), lines 16 to 25. Structures: struct Block and struct BlockPool of
 c10/cuda/CUDACachingAllocator.cpp.
 """
 

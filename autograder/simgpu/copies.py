@@ -55,7 +55,7 @@ def to_copy(self, dtype=None, layout=None, device=None, pin_memory=None, non_blo
     if to_device:
         refuse_beyond_capacity(self.numel() * dtype.itemsize)
     if to_device and on_device(self) and self.device.index != DEVICES.current():
-        LEDGER.copied_to_peer(self.numel() * self.element_size())
+        LEDGER.copied_to_peer(self.numel() * self.element_size(), self.device.index, DEVICES.current())
     result = torch.empty_like(source, dtype=dtype, memory_format=memory_format or torch.preserve_format, device=CPU)
     if not to_device and (pin_memory or non_blocking):  # TensorConversions.cpp: pin_out
         host.pin(result)
@@ -83,7 +83,7 @@ def _copy(destination, source, non_blocking):
     into_device, from_device = on_device(destination), on_device(source)
     _count(from_device, into_device, source, non_blocking, destination if from_device else source)
     if into_device and from_device and destination.device != source.device:
-        LEDGER.copied_to_peer(source.numel() * source.element_size())
+        LEDGER.copied_to_peer(source.numel() * source.element_size(), source.device.index, destination.device.index)
     target = unwrap(destination) if into_device else destination
     target.copy_(unwrap(source) if from_device else source)
 

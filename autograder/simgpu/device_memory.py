@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import pickle
-import sys
 import types
 
 import torch
@@ -159,11 +158,18 @@ def _record_memory_history(
     max_entries: int = HISTORY_ENTRIES,
     device=None,
     clear_history: bool = False,
-    **kwargs,
+    compile_context: bool = False,
+    global_record_annotations: bool = False,
+    skip_actions: list[str] | None = None,
 ) -> None:
     """Start (``"all"``, ``"state"``) or stop (``None``) recording events on every device, with the Python stack of each
-    allocation. The last ``max_entries`` are kept."""
+    allocation (unless ``context`` is None). The last ``max_entries`` are kept, without ``skip_actions``.
+
+    There are no C++ stacks, compile contexts and annotations to record.
+    """
     where = frames.stack if context else None
     LEDGER.drain()
     for allocator in LEDGER.allocators:
-        allocator.record_history(bool(enabled), min(max_entries, sys.maxsize), frames=where, clear=clear_history)
+        allocator.record_history(
+            bool(enabled), max_entries, frames=where, clear=clear_history, skipped=skip_actions or ()
+        )

@@ -211,11 +211,15 @@ class Ledger:
             self._d2h_count += 1
             self._d2h_bytes += nbytes
 
-    def copied_to_peer(self, nbytes: int) -> None:
-        """Count one copy from a simulated device to another."""
+    def copied_to_peer(self, nbytes: int, source: int, destination: int) -> None:
+        """Count one copy from a simulated device to another. It runs on the source's stream, after what the
+        destination's has been given, which goes on after it (copy_device_to_device, ATen/native/cuda/Copy.cu)."""
         with self._lock:
             self._peer_count += 1
             self._peer_bytes += nbytes
+            here, there = (stream_key(d, self.stream_now(d) if self.stream_now else 0) for d in (source, destination))
+            self.timeline.wait(here, self.timeline.mark(there))
+            self.timeline.wait(there, self.timeline.mark(here))
 
     def synced(self, times: int = 1) -> None:
         """Count an operation that makes the host wait for the current stream; warn or raise in the sync debug modes 1 and 2, as CUDA does."""

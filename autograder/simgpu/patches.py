@@ -110,7 +110,10 @@ def _storage_to_device(self, device=None, non_blocking=False):
     with DEVICES.on(index):
         refuse_beyond_capacity(nbytes)
         storage = new_storage(torch.UntypedStorage(nbytes))
-    (LEDGER.copied_to_peer if on_device else LEDGER.copied_to_device)(nbytes)
+    if on_device:
+        LEDGER.copied_to_peer(nbytes, self.device.index, index)
+    else:
+        LEDGER.copied_to_device(nbytes)
     as_bytes(storage._simgpu_record.host).copy_(as_bytes(self._simgpu_record.host if on_device else self))
     return storage
 

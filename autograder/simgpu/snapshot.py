@@ -12,18 +12,24 @@ from collections import deque
 from autograder.simgpu.pools import DEFAULT_ID
 from autograder.simgpu.settings import UNLIMITED
 
+ACTIONS = (
+    *("alloc", "free_requested", "free_completed", "segment_alloc", "segment_free", "segment_map", "segment_unmap"),
+    *("snapshot", "oom"),
+)  # parseTraceEntryAction, c10/core/CachingDeviceAllocator.h line 171
 Frames = list  # of {"filename": str, "line": int, "name": str}, innermost first
 
 
 class History:
-    """The last ``max_entries`` actions of the allocator, oldest first (RingBuffer)."""
+    """The last ``max_entries`` actions of the allocator, oldest first (RingBuffer); those in ``skipped`` are left out."""
 
-    def __init__(self, max_entries: int, entries=()):
+    def __init__(self, max_entries: int, entries=(), skipped=()):
         self.entries = deque(entries, maxlen=max(1, max_entries))
+        self._skipped = frozenset(skipped)
 
     def add(self, action: str, address: int, size: int, frames: Frames | None = None, pool=None) -> None:
         """Note one action in a pool; for ``oom``, ``address`` is the number of free bytes (record_trace)."""
-        self.entries.append((action, address, size, frames, time.time_ns(), pool))
+        if action not in self._skipped:
+            self.entries.append((action, address, size, frames, time.time_ns(), pool))
 
     def as_dicts(self) -> list[dict]:
         """The entries as ``device_traces`` holds them."""

@@ -17,8 +17,8 @@ from autograder.simgpu.allocator import stream_key
 from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.ledger import LEDGER
 
-STREAMS_PER_POOL = 32  # kStreamsPerPool, c10/cuda/CUDAStream.h: the 33rd stream is the first one again
-PRIORITIES = 4  # max_compile_time_stream_priorities, c10/cuda/CUDAStream.h
+STREAMS_PER_POOL = 32  # kStreamsPerPool, c10/cuda/CUDAStream.cpp: the 33rd stream is the first one again
+PRIORITIES = 4  # max_compile_time_stream_priorities, c10/cuda/CUDAStream.h line 55
 
 _here = threading.local()
 _lock = threading.Lock()

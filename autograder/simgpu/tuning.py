@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from autograder.simgpu.blocks import MIN_BLOCK_SIZE, SMALL_SIZE
 from autograder.simgpu.settings import UNLIMITED, AllocatorSettings, AllocatorSettingsError
-from autograder.simgpu.snapshot import History
+from autograder.simgpu.snapshot import ACTIONS, History
 
 
 class Tuning:
@@ -77,14 +77,20 @@ class Tuning:
         """Bytes that may be reserved, or None without a limit (allowed_memory_maximum)."""
         return None if self._memory_fraction >= 1.0 else int(self._memory_fraction * self.capacity)
 
-    def record_history(self, enabled: bool, max_entries: int = 100_000, frames=None, *, clear: bool = False) -> None:
+    def record_history(
+        self, enabled: bool, max_entries: int = 100_000, frames=None, *, clear: bool = False, skipped=()
+    ) -> None:
         """Keep the last ``max_entries`` actions, or stop and forget them (recordHistory).
 
         ``frames()``, if given, is called at each allocation and returns where the caller stands:
-        a list of {"filename", "line", "name"}, innermost first. It must not allocate.
+        a list of {"filename", "line", "name"}, innermost first. It must not allocate. ``skipped`` names
+        actions not to keep. Raises ValueError for one that does not exist.
         """
+        unknown = sorted(set(skipped) - set(ACTIONS))
+        if unknown:
+            raise ValueError(f"expected actions to skip among {', '.join(ACTIONS)}, found {unknown[0]!r}")
         kept = () if clear or self.history is None else self.history.entries
-        self.history = History(max_entries, kept) if enabled else None
+        self.history = History(max_entries, kept, skipped) if enabled else None
         self._frames = frames if enabled else None
 
     @property

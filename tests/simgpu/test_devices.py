@@ -147,6 +147,25 @@ def test_are_copies_between_devices_counted(gpus, ledger):
     assert same is x and y.device == second and torch.equal(y.cpu(), x.cpu())
 
 
+def test_does_waiting_for_the_target_of_a_copy_mean_waiting_for_its_source(gpus):
+    """GIVEN a block held back for device 0's side stream, from which a copy went to device 1 WHEN device 1 is waited
+    for THEN the block is free: the copy came after the work, and device 1 after the copy."""
+    gpu = torch.simgpu
+    gpu.synchronize(0)
+    held = torch.ones(1000, device=gpus[0])
+    side = gpu.Stream(gpus[0])
+    held.record_stream(side)
+    before = gpu.memory_stats(0)["active.all.current"]
+    del held
+    x = torch.ones(1, device=gpus[0])
+    with gpu.stream(side):
+        y = x.to(gpus[1])
+    gpu.synchronize(1)
+    z = torch.ones(1, device=gpus[0])
+    assert gpu.memory_stats(0)["active.all.current"] == before + 1
+    del x, y, z
+
+
 class TestCurrentDevice:
     def test_does_a_device_without_an_index_mean_it(self, gpus):
         torch.simgpu.set_device(1)
@@ -235,6 +254,7 @@ def test_do_storages_grow_and_move_on_their_own_device(gpus, tmp_path):
     assert torch.load(tmp_path / "x.pt", map_location="simgpu:0").device == gpus[0]
 
 
+@pytest.mark.filterwarnings("ignore:PyTorch is not compiled with NCCL")
 def test_does_data_parallel_use_both(gpus):
     model = nn.DataParallel(nn.Linear(4, 2).to(gpus[0]), device_ids=[0, 1])
     output = model(torch.ones(6, 4, device=gpus[0]))

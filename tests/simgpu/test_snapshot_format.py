@@ -9,6 +9,8 @@ pytest.importorskip("torch")
 from torch.cuda import _memory_viz as viz
 
 from autograder.simgpu.allocator import AllocatorSettings, CachingAllocator, OutOfMemory
+from autograder.simgpu.snapshot import take_snapshot
+from autograder.simgpu.timeline import Timeline
 
 MiB = 1 << 20
 
@@ -128,6 +130,33 @@ def test_the_history_is_bounded():
     events = allocator.snapshot()["device_traces"][0]
     assert len(events) == 5
     assert events[-1]["action"] == "snapshot"
+
+
+def test_actions_can_be_left_out():
+    allocator = CachingAllocator(200 * MiB)
+    allocator.record_history(True, skipped=["free_requested", "segment_alloc"])
+    allocator.free(allocator.malloc(1))
+    assert [event["action"] for event in allocator.snapshot()["device_traces"][0]] == [
+        "alloc", "free_completed", "snapshot",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="found 'nothing'"):
+        allocator.record_history(True, skipped=["nothing"])
+
+
+def test_do_torchs_pages_take_several_devices_and_blocks_that_wait():
+    timeline = Timeline()
+    allocators = [CachingAllocator(200 * MiB, device=device, timeline=timeline) for device in range(2)]
+    for allocator in allocators:
+        allocator.record_history(True, frames=here)
+        block = allocator.malloc(3 * MiB, stream=1)
+        allocator.record_stream(block, 2)
+        allocator.free(block)
+    snapshot = take_snapshot(allocators)
+    for page in (viz.trace_plot(snapshot), viz.segment_plot(snapshot)):
+        assert page.lstrip().startswith("<!DOCTYPE html>")
+    assert [segment["device"] for segment in snapshot["segments"]] == [0, 1]
+    assert "active_pending_free" in json.dumps(snapshot["segments"])
+    assert [len(trace) for trace in snapshot["device_traces"]] == [4, 4]
 
 
 def test_a_history_can_be_resized_stopped_and_cleared():
