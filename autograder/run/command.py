@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.errors import RunError
+from autograder.run.children import followed
 from autograder.run.report import Report, as_json, as_text
 from autograder.run.script import Script
 from autograder.run.stepping import KINDS
@@ -83,7 +84,7 @@ def run_script(path: str, arguments: list[str], options: Options | None = None) 
     """
     options = options or Options()
     script = Script(path, options.loop)
-    with _device(options) as device:
+    with _device(options, script.file) as device:
         watch = Watch(device, script.path, options.kind)
         with watch:
             outcome = script.execute(arguments, watch.loop_passed)
@@ -95,8 +96,8 @@ def run_script(path: str, arguments: list[str], options: Options | None = None) 
 
 
 @contextlib.contextmanager
-def _device(options: Options) -> Iterator:
-    """The device to watch; for a simulated one, cuda means it meanwhile."""
+def _device(options: Options, file: str) -> Iterator:
+    """The device to watch; for a simulated one, cuda means it meanwhile, in processes the script spawns too."""
     import torch
 
     if options.device == "cuda":
@@ -107,7 +108,7 @@ def _device(options: Options) -> Iterator:
     from autograder.simgpu.cuda_shim import cuda_means_simgpu
 
     capacity = size_in_bytes(options.capacity, "--capacity") if options.capacity else DEFAULT_CAPACITY
-    with cuda_means_simgpu(capacity, options.devices) as device:
+    with cuda_means_simgpu(capacity, options.devices) as device, followed(file, capacity, options.devices):
         yield device
 
 

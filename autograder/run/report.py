@@ -95,6 +95,16 @@ def _peak_line(report: Report) -> str:
     )
 
 
+def child_lines(process: str, devices: list[DeviceFigures]) -> list[str]:
+    """One line for each device that a spawned process used."""
+    return [
+        f"{process}: device {figures.index}, peak allocated {human(figures.peak_allocated)}, "
+        f"reserved {human(figures.peak_reserved)} at most (simulated GPU)"
+        for figures in devices
+        if figures.peak_allocated
+    ]
+
+
 def _other_devices(report: Report) -> list[str]:
     if len(report.devices) == 1:
         return []

@@ -16,7 +16,7 @@ _ONE_BLOCK = 512
 
 
 class Verdict(NamedTuple):
-    """``kind`` is "grows", "flat", "rose", "varies" or "unknown"; ``text`` says it in a sentence."""
+    """``kind`` is "grows", "flat", "rose", "varies", "unused" or "unknown"; ``text`` says it in a sentence."""
 
     kind: str
     text: str
@@ -33,6 +33,8 @@ def verdict_on(trace, unit: str, capacity: int | None) -> Verdict:
     A step's level may vary with its batch, but what leaks stays, so the lowest level of each quarter of the run lies
     above that of the quarter before, and rises in all by at least as much as levels vary within a quarter.
     """
+    if not trace.samples and trace.final == 0 == trace.highest:
+        return Verdict("unused", "nothing was allocated on the device in this process.")
     levels = np.array([sample.allocated for sample in trace.steady])
     if len(levels) < FEWEST:
         return Verdict("unknown", f"too few steps to judge ({len(levels)} after warm-up; {FEWEST} are needed).")

@@ -72,7 +72,7 @@ class Watch:
         """Everything that is worth telling, while what the script left behind is still there."""
         trace = self.trace
         capacity = torch.get_device_module(self.device).mem_get_info(self.device)[1]
-        devices = _all_devices(self.device)
+        devices = all_devices(self.device)
         verdict = verdict_on(trace, self._unit, capacity)
         diagnosis, seen = self._diagnosis(verdict.kind)
         return Report(
@@ -109,7 +109,8 @@ class Watch:
         return (found if found.grew else None), len(trace.samples)
 
 
-def _all_devices(device: torch.device) -> list[DeviceFigures]:
+def all_devices(device: torch.device) -> list[DeviceFigures]:
+    """The figures of every device of that type."""
     module = torch.get_device_module(device)
     return [
         DeviceFigures(

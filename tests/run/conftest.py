@@ -21,7 +21,7 @@ class Run(NamedTuple):
 
 
 @pytest.fixture
-def run(capsys, tmp_path):
+def run(capfd, tmp_path):
     """Run a script by name; ``report`` is the JSON report, ``stderr`` holds what else was said."""
 
     def run_it(name, *arguments, **options) -> Run:
@@ -30,7 +30,7 @@ def run(capsys, tmp_path):
         file = tmp_path / "report.json"
         path = name if isinstance(name, Path) else SCRIPTS / f"{name}.py"
         status = run_script(str(path), list(arguments), Options(json=True, output=str(file), **options))
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return Run(status, said.out, said.err, json.loads(file.read_text(encoding="utf-8")))
 
     yield run_it

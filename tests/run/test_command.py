@@ -72,6 +72,7 @@ class FakeTrace:
 
         self.steady = [Sample(i, level, level, level, 0, 0, 0, 0, 0, 0) for i, level in enumerate(levels)]
         self.slope = robust_slope(levels)
+        self.samples, self.final, self.highest = self.steady, levels[-1], max(levels)
 
 
 @pytest.mark.parametrize(

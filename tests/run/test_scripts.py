@@ -140,3 +140,12 @@ def test_every_ending_gets_its_report(run, script, ending, status, said):
     assert done.stdout == "here\n" and said in done.stderr
     assert done.report["peak_allocated"] == 4096
     assert not is_installed() and not torch.cuda.is_available()
+
+
+def test_spawned_ranks_get_the_device_too_and_nccl_is_served_by_gloo(run):
+    """Parameters, gradients, buckets and Adam's two moments: five times the parameters, on each rank."""
+    done = run("ranks")
+    assert done.status == 0 and done.report["verdict"] == "unused"
+    assert done.stdout == "0 cuda 3.0 5\n1 cuda 3.0 5\n"
+    for process in ("SpawnProcess-1", "SpawnProcess-2"):
+        assert f"{process}: device 0, peak allocated 1." in done.stderr

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.utils._device
 
-from autograder.simgpu.cuda_shim import cuda_module, tensors, torch_module
+from autograder.simgpu.cuda_shim import cuda_module, distributed, tensors, torch_module
 from autograder.simgpu.cuda_shim.devices import TENSOR_DEVICE, TENSOR_IS_CUDA
 
 _NO_DEVICE = "asks C++ for the current CUDA device before dispatching"
@@ -30,7 +30,7 @@ class Replacement(NamedTuple):
 
 
 def _rows() -> list[Replacement]:
-    return [*_tensor_rows(), *_torch_rows(), *_backend_rows(), *_cuda_rows()]
+    return [*_tensor_rows(), *_torch_rows(), *_backend_rows(), *_cuda_rows(), *_distributed_rows()]
 
 
 def _tensor_rows() -> list[Replacement]:
@@ -79,6 +79,20 @@ def _backend_rows() -> list[Replacement]:
         ),
         Replacement(torch.cuda, "_lazy_init", _always(None), "C++ calls it before a factory is dispatched"),
         Replacement(torch.cuda, "_is_in_bad_fork", lambda _: bad_fork, "torch.manual_seed asks it"),
+    ]
+
+
+def _distributed_rows() -> list[Replacement]:
+    if not torch.distributed.is_available():
+        return []
+    from torch.distributed import device_mesh, distributed_c10d
+
+    reason = "NCCL needs a GPU; gloo serves the simulated one"
+    homes = (torch.distributed, distributed_c10d, device_mesh)
+    return [
+        *(Replacement(home, "init_process_group", distributed.over_gloo, reason) for home in homes),
+        *(Replacement(home, "new_group", distributed.group_over_gloo, reason) for home in homes),
+        Replacement(torch.distributed, "is_nccl_available", _always(True), "scripts ask before choosing nccl"),
     ]
 
 

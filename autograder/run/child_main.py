@@ -1,0 +1,7 @@
+"""Stands in for a script's main module in the processes it spawns; see children.py."""
+
+from __future__ import annotations
+
+from autograder.run.children import script_as_child
+
+globals().update(script_as_child())
