@@ -30,7 +30,10 @@ progress: environment  ## show which exercises are solved, attempted, untouched
 reset: environment  ## put one empty exercise back, keep your answer (LESSON=01 EXERCISE=fix_validate)
 	@$(COURSE) reset "$(LESSON)" "$(EXERCISE)"
 
-test: environment  ## run the whole test suite (TEST_ARGS="-k name" passes options on)
+test: environment  ## run the test suite (TEST_ARGS="-k name" passes options on)
+	@.venv/bin/python -m pytest -n 2 --dist loadgroup -m "not slow" $(TEST_ARGS)
+
+test-all: environment  ## the same and the tests marked slow
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
 
 build: environment  ## lessons/*.py -> solutions/ and notebooks/

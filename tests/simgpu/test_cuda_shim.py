@@ -194,6 +194,19 @@ def test_what_cannot_work_says_so(cuda):
         torch.ones(1, device="cuda:63")
 
 
+def test_several_devices_are_told_apart(device):
+    before = torch.simgpu.device_count()
+    with cuda_means_simgpu(devices=2):
+        assert torch.cuda.device_count() == 2
+        second = torch.ones(2, device="cuda:1")
+        assert second.device == torch.device("cuda:1") and second.cuda(0).device == CUDA
+        with torch.cuda.device("cuda:1"):
+            assert torch.zeros(1, device="cuda").get_device() == 1 and torch.ones(2).cuda().device == second.device
+        assert torch.cuda.memory_allocated(1) == 512 and torch.cuda.current_device() == 0
+        del second
+    assert torch.simgpu.device_count() == before
+
+
 def test_every_name_of_torch_cuda_has_an_answer():
     """Would a name added by a new torch be noticed?"""
     names = set(torch.cuda.__all__) | set(torch.cuda.memory.__all__)
@@ -205,6 +218,7 @@ def test_every_name_of_torch_cuda_has_an_answer():
         cuda_module.LEFT,
     ]
     assert names - set().union(*groups) == set()
+    assert ours & (set(cuda_module.ANSWERED) | set(cuda_module.REFUSED)) == set(), "torch.simgpu has these by now"
 
 
 def test_everything_is_put_back_and_every_change_is_in_the_table(device):

@@ -14,12 +14,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 
 from autograder import simgpu
-from autograder.errors import SetupError
+from autograder.errors import SetupError, SimGpuUnavailable
 
 _installed = False
 
@@ -59,16 +59,13 @@ def cuda_means_simgpu(capacity: int | None = None, devices: int | None = None) -
         raise SetupError(
             "this machine has a CUDA device: run the script on it, instead of hiding it behind a simulated one"
         )
-    if devices not in (None, 1):
-        raise SetupError("several simulated devices are not to be had yet")
     device = simgpu.enable()
-    before = torch.simgpu.mem_get_info()[1]
-    if capacity is not None:
-        torch.simgpu.set_capacity(capacity)
+    before = torch.simgpu.mem_get_info()[1], torch.simgpu.device_count()
+    simgpu.enable(capacity, devices=devices)
     from autograder.simgpu.cuda_shim import dispatcher, table
 
     with ExitStack() as undo:
-        undo.callback(torch.simgpu.set_capacity, before)
+        undo.callback(_put_back, *before)
         undo.enter_context(dispatcher.cuda_key_served())
         undo.enter_context(table.replaced())
         _installed = True
@@ -76,3 +73,11 @@ def cuda_means_simgpu(capacity: int | None = None, devices: int | None = None) -
             yield device
         finally:
             _installed = False
+
+
+def _put_back(capacity: int, devices: int) -> None:
+    torch.simgpu.set_capacity(capacity)
+    if devices != torch.simgpu.device_count():
+        torch.simgpu.empty_cache()
+    with suppress(SimGpuUnavailable):  # a device that is still in use stays
+        simgpu.enable(devices=devices)

@@ -7,8 +7,8 @@ import sys
 import torch
 
 from autograder.simgpu import compat
+from autograder.simgpu.devices import MOST_DEVICES
 
-MOST_DEVICES = 64
 _OURS = "autograder."
 _raw_device = torch._C.TensorBase.device.__get__
 _raw_is_cuda = torch._C.TensorBase.is_cuda.__get__

@@ -14,9 +14,9 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 def worker(rank, world_size, folder):
     path = os.path.join(folder, "store")
     dist.init_process_group("nccl", init_method=f"file://{path}", rank=rank, world_size=world_size)
-    torch.cuda.set_device(0)
+    torch.cuda.set_device(rank)
     torch.manual_seed(0)
-    model = DDP(nn.Linear(256, 256).to(device), device_ids=[0])
+    model = DDP(nn.Linear(256, 256).to(device), device_ids=[rank])
     optimizer = torch.optim.AdamW(model.parameters())
     for _ in range(3):
         optimizer.zero_grad()
