@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from autograder.run.children import script_as_child
 
-globals().update(script_as_child())
+if __name__ == "__mp_main__":
+    globals().update(script_as_child())

@@ -48,7 +48,14 @@ def _namespaces():
         torch.nn.Module,
         torch.storage._StorageBase,
     ]
-    owners += [torch.utils._device.DeviceContext, torch.amp, torch.autocast, torch.serialization, torch.optim.Optimizer]
+    owners += [
+        torch.utils._device.DeviceContext,
+        torch.amp,
+        torch.autocast,
+        torch.serialization,
+        torch.optim.Optimizer,
+        torch.profiler._KinetoProfile,
+    ]
     return {(owner.__name__, name): value for owner in owners for name, value in vars(owner).items()}
 
 
@@ -183,6 +190,14 @@ def test_torch_compile_runs_the_model_as_it_is(cuda):
         return x * 2
 
     assert double(torch.ones(1, device="cuda")).item() == 2
+
+
+def test_a_profile_that_asks_for_cuda_says_nothing_on_stderr(cuda, capfd):
+    both = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=both, profile_memory=True) as profile:
+        torch.ones(2, device="cuda") * 2
+    assert any("aten::mul" in event.key for event in profile.key_averages())
+    assert "CUDA" not in capfd.readouterr().err
 
 
 def test_what_cannot_work_says_so(cuda):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
+import torch.profiler
 import torch.utils._device
 
 from autograder.simgpu.cuda_shim import cuda_module, distributed, tensors, torch_module
@@ -76,6 +77,9 @@ def _backend_rows() -> list[Replacement]:
         Replacement(torch.backends.cudnn, "is_acceptable", _always(False), "it would warn that cuDNN is missing"),
         Replacement(
             torch.cuda.nvtx, "_nvtx", lambda _: cuda_module.SilentNvtx, "marks for a profiler that is not there"
+        ),
+        Replacement(
+            torch.profiler._KinetoProfile, "__init__", torch_module.profile_on_the_host, "no CUDA events to record"
         ),
         Replacement(torch.cuda, "_lazy_init", _always(None), "C++ calls it before a factory is dispatched"),
         Replacement(torch.cuda, "_is_in_bad_fork", lambda _: bad_fork, "torch.manual_seed asks it"),

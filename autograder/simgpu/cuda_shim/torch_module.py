@@ -85,6 +85,18 @@ def leave_module_eager(original):
     return compile
 
 
+def profile_on_the_host(original):
+    """torch.profiler.profile(activities=...): CUDA's part is left out, else every operator complains of it on stderr."""
+
+    @functools.wraps(original)
+    def __init__(self, *, activities=None, **options):
+        if activities is not None:
+            activities = [activity for activity in activities if activity.name != "CUDA"]
+        original(self, activities=activities, **options)
+
+    return __init__
+
+
 def checkpoints_name_cuda() -> Callable[[], None]:
     """Let torch.save write ``cuda:0`` and torch.load(map_location="cuda") understand it; return what undoes it."""
     registry = torch.serialization._package_registry
