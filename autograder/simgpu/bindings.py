@@ -22,6 +22,7 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     rnn,
     rnn_cells,
     transformer,
+    sparse,
     views,
 )
 from autograder.simgpu.devices import placed
@@ -40,8 +41,11 @@ def install() -> None:
     for name, function, key in registry.KERNELS:
         library.impl(name, function if isinstance(function, functools.partial) else placed(function), key)
     fallbacks.fallback(dispatch.fallback, compat.KERNEL_KEY)
+    for key in compat.SPARSE_KEYS:
+        fallbacks.fallback(sparse.fallback, key)
+    sparse.install(library)
     for name in composite_where_cuda_is_fused():
-        library.impl(name, dispatch.kernel_for(_overload(name)), compat.KERNEL_KEY)
+        library.impl(name, dispatch.kernel_for(compat.overload(name)), compat.KERNEL_KEY)
     autocast.install(library, fallbacks)
     collectives.install()
 
@@ -62,8 +66,3 @@ def composite_where_cuda_is_fused() -> list[str]:
         if any(compat.has_kernel(full, key) for key in composite):
             found.append(name)
     return found
-
-
-def _overload(name: str):
-    packet, _, overload = name.partition(".")
-    return getattr(getattr(torch.ops.aten, packet), overload or "default")

@@ -17,6 +17,7 @@ from autograder.errors import SimGpuUnavailable
 
 NAME = "simgpu"
 KERNEL_KEY = "PrivateUse1"
+SPARSE_KEYS = ("SparsePrivateUse1", "SparseCsrPrivateUse1")
 AUTOGRAD_KEY = "AutogradPrivateUse1"
 AUTOCAST_KEY = "AutocastPrivateUse1"
 
@@ -32,6 +33,7 @@ _REQUIRED = {
     "torch.ops.aten.add.Tensor._op_dk": "calls PyTorch's composite kernels past ours",
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
     "torch._C._get_sdp_priority_order": "tells which attention kernel the user prefers",
+    "torch._C._dispatch_get_registrations_for_dispatch_key": "lists the CPU's kernels for sparse tensors",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
     "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
     "torch.utils._device._device_constructors": "lets set_default_device() know a replaced factory",
@@ -90,6 +92,8 @@ def _late() -> dict:
     keys, key_set = torch._C.DispatchKey, torch._C.DispatchKeySet
     return {
         "CPU_KEYS": key_set(keys.CPU),
+        "SPARSE_CPU_KEYS": key_set(keys.SparseCPU),
+        "SPARSE_CSR_CPU_KEYS": key_set(keys.SparseCsrCPU),
         "AUTOCAST_CPU_KEYS": key_set(keys.AutocastCPU),
         "AUTOCAST_DEVICE_KEYS": key_set(keys.AutocastPrivateUse1),
         "ExcludeKeys": torch._C._ExcludeDispatchKeyGuard,
@@ -120,6 +124,12 @@ def attention_order() -> list[int]:
     return torch._C._get_sdp_priority_order()
 
 
+def overload(name: str):
+    """The operator ``aten::name``, such as ``add.Tensor``."""
+    packet, _, variant = name.partition(".")
+    return getattr(getattr(torch.ops.aten, packet), variant or "default")
+
+
 def can_exchange_storages() -> bool:
     """Can two storages swap their memory? Since torch 2.12; before, a storage cannot grow under its views."""
     return hasattr(torch.UntypedStorage, "_swap_data_ptr_")
@@ -145,6 +155,12 @@ def device_type():
 def has_kernel(name: str, key: str) -> bool:
     """Does operator ``aten::name`` have a kernel of its own for ``key``?"""
     return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+
+
+def names_of_kernels(key: str) -> set[str]:
+    """The operators of aten that have a kernel of their own for ``key``, as ``add.Tensor``."""
+    names = torch._C._dispatch_get_registrations_for_dispatch_key(key)
+    return {name.removeprefix("aten::") for name in names if name.startswith("aten::")}
 
 
 def operator_names() -> set[str]:

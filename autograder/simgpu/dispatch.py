@@ -43,22 +43,22 @@ def _run_bound(plan, *args, **kwargs):
     return run(plan, args, kwargs)
 
 
-def run(plan: schema.Plan, args: tuple, kwargs: dict, finish=None):
+def run(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: list | None = None):
     """Run one operator on device tensors, with their device as the current one."""
     if not DEVICES.several:
-        return run_here(plan, args, kwargs, finish)
+        return run_here(plan, args, kwargs, finish, pairs)
     with DEVICES.on(home(args, kwargs)):
-        return run_here(plan, args, kwargs, finish)
+        return run_here(plan, args, kwargs, finish, pairs)
 
 
-def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None):
+def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: list | None = None):
     """Run one operator on device tensors, making new tensors on the current device; ``finish`` may change the host's
-    result before it gets its blocks.
+    result before it gets its blocks; ``pairs`` receives each operand on the device with its CPU alias.
 
     Raises RuntimeError with CUDA's words when operands are on different devices, torch.OutOfMemoryError when the
     results do not fit, torch.AcceleratorError after a device-side assertion.
     """
-    pairs: list = []
+    pairs = [] if pairs is None else pairs
     strangers: list = []
     host_args = [_to_host(a, pairs, strangers) for a in args]
     host_kwargs = {name: _to_host(a, pairs, strangers) for name, a in kwargs.items()} if kwargs else {}

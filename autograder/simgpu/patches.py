@@ -6,6 +6,7 @@ torch.nn.Module._apply                            .to() would make new Parameter
                                                   The public switch torch.__future__.set_swap_module_params_on_conversion
                                                   would do, but it changes every module on every device and refuses when
                                                   a weak reference or a live graph holds a parameter, where CUDA works.
+torch.Tensor.data                                 assigning data across devices: C++ allows it between CPU and CUDA only
 torch.UntypedStorage.__new__ / .resize_           torch has no allocator for this device: C++ would crash
 torch.storage._StorageBase.simgpu                 torch.load(map_location="simgpu"): count the copy
 torch.clear_autocast_cache                        our cache of weight casts must be cleared with torch's
@@ -36,6 +37,7 @@ def install() -> None:
     """Replace all of the names above."""
     _patch_backward()
     _patch_module_apply()
+    _patch_data()
     _patch_storages()
     _patch_autocast_cache()
     _patch_data_parallel()
@@ -73,6 +75,35 @@ def _keep_identity(module, name, before):
     except RuntimeError:
         return  # a live graph holds the old one
     module._parameters[name] = before
+
+
+def _patch_data():
+    inherited = torch.Tensor.data
+
+    def assign(self, value):
+        crosses = isinstance(value, torch.Tensor) and value.device.type != self.device.type
+        if crosses and compat.NAME in (value.device.type, self.device.type):
+            _move_in_place(self, value)
+        else:
+            inherited.__set__(self, value)
+
+    torch.Tensor.data = property(inherited.__get__, assign, inherited.__delete__, inherited.__doc__)
+
+
+def _move_in_place(tensor, value):
+    """``tensor.data = value`` across devices. Its gradient moves along, which CUDA leaves to the caller.
+
+    Raises RuntimeError while a graph holds the tensor.
+    """
+    if tensor._use_count() > 1:
+        raise RuntimeError(
+            f"cannot assign data on {value.device} to a tensor on {tensor.device} while a graph or a view holds the "
+            "tensor; do it before the forward pass, or after the last reference to its results is gone"
+        )
+    fresh = value.detach().requires_grad_(tensor.requires_grad)
+    if tensor.grad is not None:
+        fresh.grad = tensor.grad.to(value.device)
+    compat.swap_tensor_impl(tensor, fresh)
 
 
 def _patch_storages():

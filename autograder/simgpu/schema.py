@@ -20,6 +20,8 @@ _SYNCING = {
     "aten::bincount",
     "aten::histc",
     "aten::_linalg_check_errors",
+    "aten::_coalesce",
+    "aten::_to_sparse",
 }
 # Operators whose device kernels also take CPU tensors of one or more dimensions.
 _MIXED = {

@@ -60,7 +60,7 @@ def point(tensor: torch.Tensor, storage, offset: int, size, stride) -> None:
 def wrap(host_tensor: torch.Tensor) -> torch.Tensor:
     """A device tensor over the same memory as a CPU tensor."""
     if host_tensor.layout is not torch.strided:
-        raise NotImplementedError(f"the simulated GPU has no {host_tensor.layout} tensors, only strided ones")
+        return _sparse().wrap_sparse(host_tensor)
     storage = storage_of(host_tensor.untyped_storage())
     if DEVICES.several:
         tensor = blank.tensor(host_tensor.dtype, storage.device.index)
@@ -74,13 +74,21 @@ def wrap(host_tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def _sparse():
+    from autograder.simgpu import sparse  # it stands on this module
+
+    return sparse
+
+
 def unwrap(tensor: torch.Tensor) -> torch.Tensor:
     """The CPU tensor over the same memory as a device tensor (no copy)."""
-    storage = tensor.untyped_storage()
     try:
+        storage = tensor.untyped_storage()
         record = storage._simgpu_record
     except AttributeError:
         return _unwrap_foreign(tensor, storage)
+    except NotImplementedError:  # a sparse tensor has no storage of its own
+        return _sparse().unwrap_sparse(tensor)
     dtype = tensor.dtype
     key = (dtype, tensor.storage_offset(), tensor.size(), tensor.stride())
     alias = record.aliases.get(key)
@@ -114,6 +122,8 @@ def _unwrap_foreign(tensor, storage):
 
 def follow(tensor: torch.Tensor, alias: torch.Tensor) -> None:
     """After a kernel wrote through ``alias``: if it resized it, let the device tensor and the ledger follow."""
+    if tensor.layout is not torch.strided:
+        return
     storage = tensor.untyped_storage()
     record = getattr(storage, "_simgpu_record", None)
     host = alias.untyped_storage()
