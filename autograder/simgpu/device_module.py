@@ -40,7 +40,18 @@ from autograder.simgpu.host import (  # noqa: F401 - this module's interface
     reset_peak_host_memory_stats,
 )
 from autograder.simgpu.ledger import LEDGER
-from autograder.simgpu.randomness import GENERATOR
+from autograder.simgpu.seeds import (  # noqa: F401 - this module's interface
+    default_generators,
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
 from autograder.simgpu.streams import (  # noqa: F401 - this module's interface
     Event,
     Stream,
@@ -53,7 +64,6 @@ from autograder.simgpu.streams import (  # noqa: F401 - this module's interface
 from autograder.simgpu.workspaces import clear as clear_cublas_workspaces  # noqa: F401 - this module's interface
 from autograder.simgpu.workspaces import enable as set_cublas_workspaces  # noqa: F401 - this module's interface
 
-default_generators = (GENERATOR,)
 OutOfMemoryError = torch.OutOfMemoryError
 _initialized = True  # torch.utils.checkpoint keeps the device's random state only if this is true
 _NAME = "Simulated GPU"
@@ -151,47 +161,6 @@ def set_sync_debug_mode(debug_mode) -> None:
 def get_sync_debug_mode() -> int:
     """0, 1 or 2."""
     return LEDGER.sync_mode
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the device's generator."""
-    GENERATOR.manual_seed(int(seed))
-
-
-manual_seed_all = manual_seed
-
-
-def seed() -> None:
-    """Seed the device's generator from the operating system."""
-    GENERATOR.seed()
-
-
-seed_all = seed
-
-
-def initial_seed() -> int:
-    """The seed in use."""
-    return GENERATOR.initial_seed()
-
-
-def get_rng_state(device=None) -> torch.Tensor:
-    """State of the device's generator, a CPU tensor of bytes."""
-    return GENERATOR.get_state()
-
-
-def set_rng_state(new_state, device=None) -> None:
-    """Put an earlier state back."""
-    GENERATOR.set_state(new_state)
-
-
-def get_rng_state_all() -> list[torch.Tensor]:
-    """One state per device."""
-    return [GENERATOR.get_state()]
-
-
-def set_rng_state_all(new_states) -> None:
-    """Put earlier states back."""
-    GENERATOR.set_state(new_states[0])
 
 
 def _is_in_bad_fork() -> bool:

@@ -11,7 +11,7 @@ import weakref
 import torch
 
 from autograder.simgpu import compat
-from autograder.simgpu.errors_like_cuda import check_ordinal
+from autograder.simgpu.devices import DEVICES
 
 _TorchGenerator = torch.Generator
 _OURS: weakref.WeakValueDictionary[int, Generator] = weakref.WeakValueDictionary()
@@ -40,8 +40,7 @@ class Generator(_TorchGenerator, metaclass=_EveryGenerator):
         device = torch.device(device)
         if device.type != compat.NAME:
             return _TorchGenerator(device)
-        check_ordinal(device)
-        return cls.on(device.index or 0)
+        return cls.on(DEVICES.resolve(device))
 
     @classmethod
     def on(cls, index: int) -> Generator:

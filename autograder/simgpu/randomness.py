@@ -1,4 +1,4 @@
-"""The device's own random numbers: a generator apart from the CPU's, as on CUDA."""
+"""The devices' own random numbers: one generator per device, apart from the CPU's, as on CUDA."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import contextlib
 
 import torch
 
+from autograder.simgpu.devices import DEVICES, MOST_DEVICES
 from autograder.simgpu.generator import Generator, check
 
-GENERATOR = Generator.on(0)
-GENERATOR.manual_seed(torch.initial_seed())
+GENERATORS = [Generator.on(index).manual_seed(torch.initial_seed()) for index in range(MOST_DEVICES)]
 _shared = False
+
+
+def default_generator() -> torch.Generator:
+    """The current device's."""
+    return GENERATORS[DEVICES.current()]
 
 
 def call(plan, args: list, kwargs: dict):
@@ -23,7 +28,7 @@ def call(plan, args: list, kwargs: dict):
     if plan.takes_generator:
         given = kwargs.get("generator") or next((a for a in args if isinstance(a, torch.Generator)), None)
         if given is None:
-            kwargs["generator"] = GENERATOR
+            kwargs["generator"] = default_generator()
         else:
             check(given)
         return plan.op(*args, **kwargs)
@@ -37,25 +42,25 @@ def as_default():
     if _shared:
         yield
         return
-    default = torch.random.default_generator
+    default, ours = torch.random.default_generator, default_generator()
     kept = default.get_state()
-    default.set_state(GENERATOR.get_state())
+    default.set_state(ours.get_state())
     try:
         yield
     finally:
-        GENERATOR.set_state(default.get_state())
+        ours.set_state(default.get_state())
         default.set_state(kept)
 
 
 def state() -> torch.Tensor:
     """Where the random numbers of the next operator will come from."""
-    return (torch.random.default_generator if _shared else GENERATOR).get_state()
+    return (torch.random.default_generator if _shared else default_generator()).get_state()
 
 
 @contextlib.contextmanager
 def replay(earlier: torch.Tensor):
     """Draw again the numbers that followed an earlier ``state()``; afterwards go on as if nothing was drawn."""
-    generator = torch.random.default_generator if _shared else GENERATOR
+    generator = torch.random.default_generator if _shared else default_generator()
     kept = generator.get_state()
     generator.set_state(earlier)
     try:

@@ -269,3 +269,30 @@ def test_does_data_parallel_use_both(gpus):
 def test_can_every_type_be_on_the_second_device(gpus, dtype):
     x = torch.ones(3, dtype=dtype, device=gpus[1])
     assert (x.device, x.dtype, x.cpu().tolist()) == (gpus[1], dtype, torch.ones(3, dtype=dtype).tolist())
+
+
+def test_every_device_has_its_own_random_numbers(gpus):
+    """GIVEN one seed for all THEN both draw alike, apart from each other; a generator may name its device."""
+    gpu = torch.simgpu
+    assert len(gpu.default_generators) == 2 and gpu.default_generators[1].device == torch.device("simgpu:1")
+    torch.manual_seed(5)
+    first = [torch.rand(3, device=device).cpu() for device in ("simgpu:0", "simgpu:1")]
+    assert torch.equal(*first)
+    state = gpu.get_rng_state("simgpu:1")
+    with gpu.device(1):
+        gpu.manual_seed(6)
+        assert gpu.initial_seed() == 6 and torch.Generator("simgpu").device == torch.device("simgpu:1")
+    assert gpu.initial_seed() == 5
+    gpu.set_rng_state(state, 1)
+    assert torch.equal(gpu.get_rng_state_all()[0], gpu.get_rng_state_all()[1])
+    own = torch.Generator("simgpu:1").manual_seed(5)
+    assert torch.equal(torch.rand(3, generator=own, device="simgpu:1").cpu(), first[0])
+
+
+def test_sparse_tensors_on_the_second_device(gpus):
+    """Do a sparse tensor's parts and results stay where it is?"""
+    matrix = torch.eye(3).to_sparse().to("simgpu:1")
+    assert matrix.device == matrix.coalesce().values().device == torch.device("simgpu:1")
+    product = torch.sparse.mm(matrix, torch.ones(3, 2, device="simgpu:1"))
+    assert product.device == torch.device("simgpu:1") and product.sum().item() == 6
+    assert (matrix + matrix).to_dense().device == torch.device("simgpu:1")
