@@ -10,7 +10,7 @@ import functools
 import torch
 
 from autograder.simgpu import compat, dispatch, schema
-from autograder.simgpu.devices import DEVICES
+from autograder.simgpu.devices import DEVICES, placed
 from autograder.simgpu.storage import CPU, unwrap, wrap
 
 _aten = torch.ops.aten
@@ -25,6 +25,7 @@ _COMPRESSED_METADATA = (
     "_nnz", "ccol_indices", "clone", "col_indices", "copy_", "crow_indices", "dense_dim", "empty.memory_format",
     "row_indices", "sparse_dim", "values",
 )  # fmt: skip
+_ON_THE_CPU_ONLY = {"_sparse_mm_reduce_impl", "_sparse_mm_reduce_impl_backward"}
 _COLUMNS_FIRST = (torch.sparse_csc, torch.sparse_bsc)
 
 
@@ -35,7 +36,7 @@ def install(library) -> None:
         (_COMPRESSED, "SparseCsrCPU", compat.SPARSE_CSR_CPU_KEYS, _COMPRESSED_METADATA),
     ):
         for name in metadata:
-            library.impl(name, functools.partial(compat.redispatch(compat.overload(name)), keys_of_twin), key)
+            library.impl(name, placed(functools.partial(compat.redispatch(compat.overload(name)), keys_of_twin)), key)
         for name in sorted(
             compat.names_of_kernels(twin).difference(metadata, ("_to_copy", "is_pinned", "_pin_memory"))
         ):
@@ -47,6 +48,8 @@ def install(library) -> None:
 def fallback(op, *args, **kwargs):
     """Any other operator with a sparse operand."""
     plan, pairs = schema.plan(op), []
+    if plan.short in _ON_THE_CPU_ONLY:
+        raise NotImplementedError(f"PyTorch has {plan.op} for sparse tensors on the CPU only; CUDA refuses it, too")
     result = dispatch.run(plan, args, kwargs, pairs=pairs)
     for where in filter(None, plan.written_returns):
         written = schema.argument(where, args, kwargs)
