@@ -21,8 +21,8 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     registry,
     rnn,
     rnn_cells,
-    transformer,
     sparse,
+    transformer,
     views,
 )
 from autograder.simgpu.devices import placed
