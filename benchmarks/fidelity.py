@@ -1,0 +1,130 @@
+"""How close is the simulated GPU's memory to a real one's?
+
+    python benchmarks/fidelity.py              compare: with CUDA side by side, else with the recordings in tests/golden
+    python benchmarks/fidelity.py --record     on a machine with CUDA: keep its readings in tests/golden
+
+Each program is run from an empty device; per step it is read how much is allocated at the end, how much at most, and how
+much is reserved. Errors are those of the largest reading of each program. Prints a table, writes everything as JSON, and
+exits with 1 if a target is missed (docs/fidelity.md names them).
+
+--size small    the same programs scaled down, some seconds on a CPU (default: full)
+--only TEXT     training programs whose name contains TEXT
+--lessons ...   which lessons (default: all; "none" for none); --no-verdicts leaves the judging out
+--device NAME   what to record: cuda (default) or simgpu, to try the recorder out
+--out FILE      where to write the JSON (default: fidelity.json; with --record tests/golden/fidelity_GPU_SIZE.json)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from autograder import simgpu
+from autograder.simgpu import workspaces
+from benchmarks.fidelity_programs import lessons, recording
+from benchmarks.fidelity_programs.compare import compare, table
+
+_CAPACITY = 64 << 30
+_NOT_MEASURED = (
+    "Fidelity is not measured: there is no CUDA device here, and tests/golden holds no recording of one.\n"
+    "On a machine with CUDA: python benchmarks/fidelity.py --record"
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run; returns the exit status."""
+    options = _parse(arguments)
+    device = simgpu.enable(_CAPACITY)
+    torch.simgpu.set_cublas_workspaces(True)
+    if options.record:
+        return _record(options, device)
+    if torch.cuda.is_available():
+        references = [_run(torch.device("cuda"), options)]
+    else:
+        references = [recording.load(path) for path in recording.recordings()]
+        references = [reference for reference in references if reference["size"] == options.size]
+    if not references:
+        print(_NOT_MEASURED)
+        return 0
+    _size_workspaces_like(references[0]["about"]["capability"])
+    actual = _run(device, options)
+    missed = [line for reference in references for line in _report(reference, actual, options)]
+    options.out.write_text(json.dumps({"references": references, "simulated": actual}), encoding="utf-8")
+    return 1 if missed else 0
+
+
+def _parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--size", choices=("small", "full"), default="full")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--lessons", nargs="*", default=None)
+    parser.add_argument("--no-verdicts", action="store_true")
+    parser.add_argument("--device", choices=("cuda", "simgpu"), default="cuda")
+    parser.add_argument("--out", type=Path, default=None)
+    options = parser.parse_args(arguments)
+    if options.lessons is None:
+        options.lessons = lessons.names()
+    elif options.lessons == ["none"]:
+        options.lessons = []
+    if not options.record and options.out is None:
+        options.out = Path("fidelity.json")
+    return options
+
+
+def _run(device, options) -> dict:
+    print(f"running on {device.type} ...", flush=True)
+    return recording.record(
+        device,
+        options.size == "full",
+        options.only,
+        options.lessons,
+        not options.no_verdicts,
+        lambda name: print(f"  {name}", flush=True),
+    )
+
+
+def _size_workspaces_like(capability) -> None:
+    """cuBLAS takes more on Hopper; the simulated device says that it is an A100."""
+    size = workspaces.chosen_size("", tuple(capability))
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", f":{size // 1024}:1")
+
+
+def _record(options, device) -> int:
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("expected a CUDA device to record, found none; --device simgpu tries the recorder out", file=sys.stderr)
+        return 2
+    document = _run(torch.device("cuda") if options.device == "cuda" else device, options)
+    path = options.out or recording.path_for(document)
+    recording.save(document, path)
+    print(f"{len(document['programs'])} programs of {document['about']['gpu']} in {path}")
+    return 0
+
+
+def _report(reference: dict, actual: dict, options) -> list[str]:
+    """Print one comparison; returns the targets missed."""
+    if options.only or set(options.lessons) != set(lessons.names()):
+        reference = {
+            **reference,
+            "programs": {n: r for n, r in reference["programs"].items() if n in actual["programs"]},
+        }
+    comparison = compare(reference, actual)
+    about = reference["about"]
+    print(
+        f"\nsimulated, against {about['gpu']}, torch {about['torch']}, CUDA {about['cuda']} ({reference['size']} size)"
+    )
+    print(table(comparison))
+    missed = comparison.missed()
+    print("all targets met" if not missed else "MISSED\n" + "\n".join(missed))
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
