@@ -94,4 +94,4 @@ def _words(line: Line) -> str:
 
 
 def _rounded(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")
+    return "<0.1" if 0 < number < 0.05 else f"{number:.1f}".removesuffix(".0")

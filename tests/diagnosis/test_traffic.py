@@ -47,6 +47,16 @@ def test_many_lines_are_cut_and_summed():
     assert "and 2 smaller lines, 1.0 KiB in all." in repr(ag.traffic(ag.record(space["step"], steps=3)))
 
 
+def test_what_happens_once_in_many_steps_is_not_shown_as_never():
+    kept = []
+
+    def step(number):
+        if not number:
+            kept.append(torch.ones(128, device=SIMGPU))
+
+    assert "  <0.1 x" in repr(ag.traffic(ag.record(step, steps=30)))
+
+
 def test_a_loop_that_allocates_nothing_says_so():
     assert repr(ag.traffic(ag.record(lambda: None, steps=3, device=SIMGPU))) == "0 allocations per step, 0 B in all."
 
