@@ -137,6 +137,7 @@ def gpt(full: bool, checkpointing: bool = False) -> Task:
     head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False))
     blocks = [Block(width, heads, causal=True) for _ in range(depth)]
     model = Transformer(TokenStem(vocabulary, length, width), head, blocks, checkpointing)
+    head[1].weight = model.stem.tokens.weight  # tied, as in GPT-2
     return Task(model, _tokens(vocabulary, rows, length), cross_entropy)
 
 
