@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -109,7 +110,13 @@ def _device(options: Options, file: str) -> Iterator:
 
     capacity = size_in_bytes(options.capacity, "--capacity") if options.capacity else DEFAULT_CAPACITY
     with cuda_means_simgpu(capacity, options.devices) as device, followed(file, capacity, options.devices):
-        yield device
+        yield torch.device(device.type, _local_rank(options.devices))
+
+
+def _local_rank(devices: int) -> int:
+    """The device this process is meant to use, where torchrun started it (its LOCAL_RANK); else the first."""
+    rank = os.environ.get("LOCAL_RANK", "")
+    return int(rank) if rank.isdecimal() and int(rank) < devices else 0
 
 
 def _deliver(report: Report, watch: Watch, options: Options) -> None:

@@ -39,7 +39,7 @@ class Watch:
         """The marked loop begins a pass."""
         self._stepping.loop_passed()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self):
         NOT_COMPILED.clear()
         module = torch.get_device_module(self.device)
         for index in range(module.device_count()):

@@ -51,9 +51,7 @@ def _tensor_rows() -> list[Replacement]:
 def _torch_rows() -> list[Replacement]:
     context, autocast = torch.utils._device.DeviceContext, torch_module.device_type_translated
     return [
-        Replacement(torch, "tensor", tensors.translated, _NO_DEVICE),
-        Replacement(torch, "as_tensor", tensors.translated, _NO_DEVICE),
-        Replacement(torch, "asarray", tensors.translated, _NO_DEVICE),
+        *(Replacement(torch, name, tensors.translated, _NO_DEVICE) for name in tensors.FACTORIES),
         Replacement(torch, "Generator", tensors.translated_torch_class, _NO_DEVICE),
         Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
         Replacement(context, "__init__", tensors.translated, "set_default_device and `with torch.device(...)`"),

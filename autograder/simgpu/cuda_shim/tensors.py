@@ -15,6 +15,11 @@ _LEGACY = {
     "Char": torch.int8, "Byte": torch.uint8, "Short": torch.int16, "Int": torch.int32, "Long": torch.int64,
     "Bool": torch.bool,
 }  # fmt: skip
+FACTORIES = (
+    "as_tensor", "asarray", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor", "sparse_coo_tensor",
+    "sparse_csc_tensor", "sparse_csr_tensor", "tensor",
+)  # fmt: skip
+"""Factories that ask for the device themselves; the others reach the dispatcher."""
 LEGACY_TYPES = {f"{name}Tensor": dtype for name, dtype in _LEGACY.items()}
 """torch.cuda.FloatTensor and its like, with the type each stands for."""
 

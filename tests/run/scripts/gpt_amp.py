@@ -3,7 +3,7 @@ import math
 from contextlib import nullcontext
 
 import torch
-import torch.nn as nn
+from torch import nn
 from torch.nn import functional as F
 
 device = "cuda"

@@ -1,6 +1,6 @@
 """LEAK: the loss of every step is kept with its graph."""
 import torch
-import torch.nn as nn
+from torch import nn
 
 
 def main():

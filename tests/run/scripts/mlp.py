@@ -1,6 +1,6 @@
 """A small classifier, moved with .cuda()."""
 import torch
-import torch.nn as nn
+from torch import nn
 
 torch.manual_seed(0)
 assert torch.cuda.is_available()
