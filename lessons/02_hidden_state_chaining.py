@@ -200,9 +200,13 @@ def read(model, chunks):
 after, (losses, state), gradients = measure(read)
 ag.plot(before=before, after=after)
 
-# %% check="fix_read" points=3
+# %% [markdown]
+# Your answer is compared with a reference that takes another road: all states first, without graphs, then every chunk
+# on its own.
+
+# %% given="reference"
 def truncated(chunks, size, seed):
-    """The reference by another road: all states first, then every chunk on its own."""
+    """Truncated backpropagation through time. Returns losses, the last state, gradients."""
     model, state, states, losses = new_model(seed), None, [], []
     with torch.no_grad():
         for x, y in document(chunks, size=size, seed=seed):
@@ -215,7 +219,7 @@ def truncated(chunks, size, seed):
         losses.append(loss.item())
     return losses, state, [p.grad for p in model.parameters()]
 
-
+# %% check="fix_read" points=3
 def verdict(chunks, size, seed):
     leak = measure(leaky_read, 6, size, seed)[0]
     expected, last, reference = truncated(chunks, size, seed)

@@ -96,6 +96,10 @@ class Lesson:
         return [cell for cell in self.cells if cell.kind in kinds]
 
     @property
+    def fixtures(self) -> int:
+        return len(self.of_kind(*FIXTURES))
+
+    @property
     def exercises(self) -> dict[str, Exercise]:
         def belonging(kind: str, slug: str) -> tuple[Cell, ...]:
             return tuple(cell for cell in self.of_kind(kind) if cell.slug == slug)

@@ -66,9 +66,20 @@ def _lesson(lesson: Lesson, root: Path, target: Path, report: Report, run_notebo
     _drift(lesson, root, target, report)
     _secrets(lesson, target, report)
     _metadata(lesson, target, report)
+    start = _cpu_seconds()
     if run_notebooks:
         _whole_notebook(lesson, target, root, report)
+    notebook = _cpu_seconds()
     _fixtures(lesson, target, report)
+    report.progress(
+        f"  {_cpu_seconds() - start:.1f} s of processor time: {notebook - start:.1f} s for the whole notebook, "
+        f"{_cpu_seconds() - notebook:.1f} s for {lesson.fixtures} fixtures"
+    )
+
+
+def _cpu_seconds() -> float:
+    """Processor time of this process and of those it started that have ended."""
+    return sum(os.times()[:4])
 
 
 def _drift(lesson: Lesson, root: Path, target: Path, report: Report) -> None:
