@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -108,7 +109,23 @@ def _simgpu() -> tuple[torch.device, str]:
     from autograder import simgpu
 
     capacity = _capacity(os.environ.get("AUTOGRADER_CAPACITY", ""))
+    _keep_interrupts_harmless()
     return simgpu.enable(capacity), f"Simulated GPU, {human(capacity)}, {_torch()}"
+
+
+def _keep_interrupts_harmless() -> None:
+    """ipykernel puts Python's own handler of Ctrl-C back before every cell: replace it again."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None or _ready_for_interrupts in shell.events.callbacks["pre_run_cell"]:
+        return
+    shell.events.register("pre_run_cell", _ready_for_interrupts)
+
+
+def _ready_for_interrupts(*_) -> None:
+    from autograder.simgpu import interrupts
+
+    interrupts.install()
 
 
 def _cpu(reason: str) -> tuple[torch.device, str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 
+from autograder.simgpu import interrupts
+
 _lock = threading.Lock()
 _enabled = False
 
@@ -18,6 +20,9 @@ def is_enabled() -> bool:
 
 def enable(capacity: int | None = None, device_asserts: bool | None = None, devices: int | None = None):
     """Register the device and install ``torch.simgpu``; return ``torch.device("simgpu", 0)``.
+
+    In the main thread Ctrl-C is from then on put off where it would cut the device's bookkeeping in half
+    (``autograder.simgpu.interrupts``), unless the program handles it itself.
 
     Parameters
     ----------
@@ -53,6 +58,7 @@ def enable(capacity: int | None = None, device_asserts: bool | None = None, devi
             from autograder.simgpu import registration
 
             registration.set_device_count(devices)
+    interrupts.install()
     if capacity is not None:
         torch.simgpu.set_capacity(capacity)
     if device_asserts is not None:

@@ -8,7 +8,7 @@ import re
 import torch
 from torch.autograd.graph import increment_version
 
-from autograder.simgpu import compat, randomness, schema, workspaces
+from autograder.simgpu import compat, interrupts, randomness, schema, workspaces
 from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.devices import DEVICES, home
 from autograder.simgpu.errors_like_cuda import device_mismatch
@@ -18,6 +18,7 @@ from autograder.simgpu.storage import CPU, follow, unwrap, wrap
 _Tensor = torch.Tensor
 _NUMBERS = (int, float, bool, complex)
 _cpu_autocast_enabled = torch.is_autocast_enabled
+_kept_interrupts = interrupts.kept
 _ExcludeKeys = compat.ExcludeKeys
 _AUTOCAST_CPU_KEYS = compat.AUTOCAST_CPU_KEYS
 
@@ -58,6 +59,8 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
     Raises RuntimeError with CUDA's words when operands are on different devices, torch.OutOfMemoryError when the
     results do not fit, torch.AcceleratorError after a device-side assertion.
     """
+    if _kept_interrupts:
+        interrupts.deliver()
     pairs = [] if pairs is None else pairs
     strangers: list = []
     host_args = [_to_host(a, pairs, strangers) for a in args]

@@ -2,7 +2,8 @@
 
 The engine asks the device guard for its type from code that must not throw, also while a Python exception raised by a
 hook is pending. Any call into C would then fail with "returned a result with an exception set" and the process would
-end. So ``type_`` makes a harmless C call first, swallows that failure, and keeps its cause: backward re-raises it.
+end. So ``type_`` makes a harmless C call first, swallows that failure, and keeps its cause: backward re-raises it. What a
+signal handler raises meanwhile is kept as well, for the next operator.
 """
 
 from __future__ import annotations
@@ -13,37 +14,43 @@ import time
 
 import torch
 
-from autograder.simgpu import compat
+from autograder.simgpu import compat, interrupts
 from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.ledger import LEDGER
 
 _TYPE = compat.device_type()
 _PROBE = functools.partial(len, ())  # not len itself: Python 3.11+ specialises that call and skips the check
+_HERE = threading.get_ident
 _pending: list[BaseException] = []
 _running = 0
-_LONGEST_WAIT = 0.01  # seconds; a gradient may also be held for good, when it is one of the tensors passed in
+_LONGEST_WAIT = 0.2  # seconds
 _lock = threading.Lock()
 
 
 class DeviceGuard(torch._C._acc.DeviceGuard):
     """The device guard of the PrivateUse1 slot. Defaults hold what ``type_`` needs: it must look nothing up."""
 
-    def type_(self, _type=_TYPE, _probe=_PROBE, _keep=_pending.append):
+    @interrupts.entered_undisturbed
+    def type_(self, _type=_TYPE, _probe=_PROBE, _keep=_pending.append, _put_off=interrupts.kept.append, _here=_HERE):
         try:
             _probe()
         except SystemError as error:
             _keep(error.__cause__ or error)
+        except BaseException as interruption:  # noqa: BLE001 - nothing may leave this function
+            _put_off((_here(), interruption))
         return _type
 
 
-def _released(gradients):
-    """Wait until autograd's thread has let go of the gradients it returned.
+def _released(gradients, passed_in=()):
+    """Wait until autograd's thread has let go of the gradients it returned, those aside that the caller passed in.
 
-    It does so only once it gets Python's lock, up to 5 ms after the caller goes on: deleted gradients would stay
-    allocated for a moment, and a recording would differ from run to run.
+    It does so only once it gets Python's lock, up to 5 ms after the caller goes on and later on a busy machine: deleted
+    gradients would stay allocated for a moment, and a recording would differ from run to run.
     """
+    theirs = {id(tensor) for tensor in passed_in}
+    made = [gradient for gradient in gradients or () if id(gradient) not in theirs]
     end = time.perf_counter() + _LONGEST_WAIT
-    while any(map(_is_held, gradients or ())) and time.perf_counter() < end:
+    while any(map(_is_held, made)) and time.perf_counter() < end:
         time.sleep(0)
     return gradients
 
@@ -68,7 +75,7 @@ def wrap_backward(run_backward):
             if DEVICES.several or (LEDGER.stream_now is not None and LEDGER.stream_now(0)):
                 with torch.autograd.set_multithreading_enabled(False):
                     return run_backward(*args, **kwargs)
-            return _released(run_backward(*args, **kwargs))
+            return _released(run_backward(*args, **kwargs), args[1])
         except SystemError:
             if not _pending:
                 raise
@@ -78,5 +85,7 @@ def wrap_backward(run_backward):
                 _running -= 1
                 if not _running:
                     _pending.clear()
+            if interrupts.kept:
+                interrupts.deliver()
 
     return run

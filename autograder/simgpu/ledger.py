@@ -1,8 +1,8 @@
 """The one live ledger: which device storages are alive, and what was copied and waited for.
 
-A record hangs on the Python object of each device storage, so it dies exactly when the C++ storage dies. Its
-``__del__`` may run in any thread, also inside the garbage collector, so it only appends the block to a queue; the
-queue is drained at the next allocation or question.
+A record hangs on the Python object of each device storage, so it dies exactly when the C++ storage dies. That may be in
+any thread, also inside the garbage collector, so a weak reference only puts itself into a queue then, without running
+Python code that an interrupt could cut short; the queue is drained at the next allocation or question.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BAD_FORK = (
     "you must use the 'spawn' start method"
 )
 _SYNC = "called a synchronizing CUDA operation"
-_freed_blocks: deque = deque()
+_deaths: deque = deque()
 _chores: deque = deque()
 
 
@@ -54,16 +54,13 @@ class Record:
     __slots__ = ("__weakref__", "aliases", "block", "host", "nbytes", "reference", "tag")
 
     def __init__(self, host: torch.UntypedStorage, nbytes: int, index: int = 0):
-        self.block = None
         self.block = LEDGER.allocate(nbytes, index) if nbytes else None
+        if nbytes:
+            LEDGER.free_after(self)
         self.host = host
         self.nbytes = nbytes
         self.aliases = {}
         self.tag = None
-
-    def __del__(self, _free=_freed_blocks.append):
-        if self.block is not None:
-            _free(self.block)
 
     @property
     def device(self) -> int:
@@ -78,6 +75,12 @@ class Record:
     def storage(self) -> torch.UntypedStorage | None:
         """The live device storage, or None once it is gone."""
         return self.reference()
+
+
+class _Death(weakref.ref):
+    """Tells of a record's end, and of the block that it leaves."""
+
+    __slots__ = ("block",)
 
 
 class Ledger:
@@ -105,6 +108,7 @@ class Ledger:
         self.in_bad_fork = False
         self._lock = threading.RLock()
         self._live: dict[int, weakref.ref] = {}
+        self._watched: dict[int, _Death] = {}
         self._zero()
 
     def _zero(self) -> None:
@@ -121,7 +125,7 @@ class Ledger:
             raise RuntimeError(_BAD_FORK)
         ASSERTS.refuse()
         with self._lock:
-            if _freed_blocks:
+            if _deaths:
                 self.drain()
             try:
                 stream = 0 if self.stream_now is None else self.stream_now(index)
@@ -129,11 +133,18 @@ class Ledger:
             except OutOfMemory as error:
                 raise torch.OutOfMemoryError(str(error)) from None
 
+    def free_after(self, record: Record) -> None:
+        """Have the record's block freed once the record is gone."""
+        death = _Death(record, _deaths.append)
+        death.block = record.block
+        self._watched[id(record.block)] = death
+
     def drain(self) -> None:
         """Give the blocks of dead storages back to the allocator."""
         with self._lock:
-            while _freed_blocks:
-                block = _freed_blocks.popleft()
+            while _deaths:
+                block = _deaths.popleft().block
+                del self._watched[id(block)]
                 self._live.pop(block.address, None)
                 block.pool.allocator.free(block)
             while _chores:

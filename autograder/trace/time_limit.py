@@ -1,6 +1,7 @@
 """A step that never ends is stopped, and the kernel lives on.
 
-In the main thread a timer signal (SIGALRM) interrupts even ``while True: pass`` and ``time.sleep``. On other threads,
+In the main thread a timer signal (SIGALRM) interrupts even ``while True: pass`` and ``time.sleep``, never this package's
+own code in the middle of its books (``autograder.simgpu.interrupts``). On other threads,
 and where that signal does not exist (Windows), a watchdog thread asks the interpreter to raise in the recording
 thread (``PyThreadState_SetAsyncExc``), which cannot cut short a single long call into C.
 """
@@ -8,17 +9,15 @@ thread (``PyThreadState_SetAsyncExc``), which cannot cut short a single long cal
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import threading
 import time
 
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+from autograder.simgpu.interrupts import Interruption
+
 _REPEAT = 1.0
 """Seconds until a stop that the step swallowed (a bare ``except:``) is raised again."""
 _SOON = 0.001
-_PATIENCE = 50
-"""How often a stop that falls into this package's own code is put off, so as not to cut its books in half."""
 
 
 class StepStopped(BaseException):
@@ -49,7 +48,7 @@ class AlarmLimit:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._armed = False
-        self._put_off = 0
+        self._interruption = Interruption(StepStopped)
 
     def start(self) -> None:
         """Begin to count."""
@@ -60,28 +59,23 @@ class AlarmLimit:
 
     def restart(self) -> None:
         """Count from zero again: the next step begins."""
-        self._put_off = 0
+        self._interruption.withdraw()
         self._armed = True
         signal.setitimer(signal.ITIMER_REAL, self.seconds, _REPEAT)
 
     def stop(self) -> None:
         """End the limit and give the timer back to whoever had it."""
         self._armed = False
+        self._interruption.withdraw()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._handler_before or signal.SIG_DFL)
         left, interval = self._timer_before
         if left:
             signal.setitimer(signal.ITIMER_REAL, max(_SOON, left - (time.monotonic() - self._started)), interval)
 
-    def _on_alarm(self, _signal, frame) -> None:
-        if not self._armed:
-            return
-        ours = frame is not None and frame.f_code.co_filename.startswith(_OURS)
-        if ours and self._put_off < _PATIENCE:
-            self._put_off += 1
-            signal.setitimer(signal.ITIMER_REAL, _SOON, _REPEAT)
-            return
-        raise StepStopped
+    def _on_alarm(self, number: int, frame) -> None:
+        if self._armed:
+            self._interruption(number, frame)
 
 
 class WatchdogLimit:

@@ -1,0 +1,145 @@
+"""An interrupt (Ctrl-C) neither ends the process nor cuts the simulation's bookkeeping in half.
+
+torch asks the device guard for its type from C++ code that must not throw, and on the way there Python looks for signals
+(pybind11 calls PyObject_Str, which does). A handler that raises in that moment ends the process. So while the
+simulated GPU is on, an interrupt is not raised by the signal's handler but left for the interpreter to raise before one of its next
+instructions (PyThreadState_SetAsyncExc), which never happens inside C++. While the main thread is in this package's
+code, asking waits a millisecond; if its next instructions are the guard's own, the exception is kept and raised by the
+next operator. Only a main thread that stays in one call and looks for signals at once each time (``time.sleep`` does)
+is interrupted by the handler itself.
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import dis
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_SOON = 0.001
+_PATIENCE = 50
+_LOOK_AGAIN = 0.02
+_AT_ONCE = 0.002
+_WAITS = 3
+_AFTER_YIELD_FROM = 2
+kept: list[tuple[int, BaseException]] = []
+"""Exceptions that were raised inside the device guard, with the thread that they were meant for."""
+
+
+def install() -> None:
+    """Interrupt harmlessly from now on; only in the main thread, and only in place of Python's default."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, Interruption(KeyboardInterrupt))
+
+
+class Interruption:
+    """A signal handler for the main thread that has ``kind`` raised there soon."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self._kind = kind
+        self._wanted = False
+        self._under_way = False
+        self._sent: float | None = None
+        self._prompt_answers = 0
+
+    def __call__(self, number: int, _frame) -> None:
+        if self._sent is None:
+            self._wanted = True
+            if not self._under_way:
+                self._under_way = True
+                _thread.start_new_thread(self._see_to_it, (number,))
+        elif time.monotonic() - self._sent < _AT_ONCE:
+            self._prompt_answers += 1
+            if self._prompt_answers >= _WAITS:
+                raise self._kind
+
+    def withdraw(self) -> None:
+        """Call in the main thread: what was asked for and has not been raised shall not be raised any more."""
+        self._wanted = False
+        if self._under_way:
+            _raise_in_main_thread(None)
+        kept[:] = [entry for entry in kept if not isinstance(entry[1], self._kind)]
+
+    def _see_to_it(self, number: int) -> None:
+        """Runs in a thread of its own, since the handler's next instruction would be the first to raise."""
+        try:
+            place = self._ask()
+            self._prompt_answers = 0
+            for _ in range(_WAITS):
+                time.sleep(_LOOK_AGAIN)
+                if _place() != place or not self._wanted:
+                    return
+                if self._prompt_answers == _WAITS - 1:
+                    _raise_in_main_thread(None)
+                self._sent = time.monotonic()
+                _signal_main_thread(number)
+            time.sleep(_LOOK_AGAIN)
+        finally:
+            self._sent, self._under_way = None, False
+
+    def _ask(self):
+        """Have the exception raised as soon as the main thread is not in this package's code; return where it is."""
+        for _ in range(_PATIENCE):
+            time.sleep(_SOON)
+            if not _is_ours(_frame_of_main_thread()):
+                break
+        if self._wanted:
+            _raise_in_main_thread(self._kind)
+        return _place()
+
+
+def _frame_of_main_thread():
+    return sys._current_frames().get(threading.main_thread().ident)
+
+
+def _is_ours(frame) -> bool:
+    return frame is not None and frame.f_code.co_filename.startswith(_OURS)
+
+
+def _place():
+    """The instruction that the main thread is at."""
+    frame = _frame_of_main_thread()
+    return frame and (id(frame), frame.f_lasti)
+
+
+def _signal_main_thread(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        signal.raise_signal(number)
+
+
+def _raise_in_main_thread(kind: type[BaseException] | None) -> None:
+    """``None`` takes back what was asked for and has not been raised."""
+    thread = ctypes.c_ulong(threading.main_thread().ident)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(kind) if kind is not None else None)
+
+
+def deliver() -> None:
+    """Raise what was kept for this thread, if anything was."""
+    here = threading.get_ident()
+    for entry in kept:
+        if entry[0] == here:
+            kept.remove(entry)
+            raise entry[1]
+
+
+def entered_undisturbed(function: Callable) -> Callable:
+    """The function, changed so that nothing is raised before its first instruction.
+
+    From Python 3.11 on a function begins with RESUME, whose operand says how it was entered; the interpreter looks for
+    signals there unless a generator goes on after ``yield from`` (Python/bytecodes.c, RESUME).
+    """
+    code = bytearray(function.__code__.co_code)
+    for instruction in dis.get_instructions(function):
+        if instruction.opname == "RESUME":
+            code[instruction.offset + 1] = _AFTER_YIELD_FROM
+    function.__code__ = function.__code__.replace(co_code=bytes(code))
+    return function
