@@ -40,7 +40,7 @@ def draw_comparison(before, after, names=("before", "after"), subtitle: str = ""
         axes.set_title(subtitle, loc="left", fontsize=10, color=palette.GREY, pad=above_legend(rows))
     if shifted:
         axes.set_ylabel(f"{axes.get_ylabel()},\nfrom the same start")
-    figure.suptitle(_title(before, after, names), x=0.01, ha="left", fontsize=12, fontweight="bold")
+    figure.suptitle(_title(before, after, names, start), x=0.01, ha="left", fontsize=12, fontweight="bold")
     figure.alt = " ".join(filter(None, [_describe(before, after, names), subtitle]))
     return figure
 
@@ -50,7 +50,8 @@ def _reserved_differs(before, after) -> bool:
     return high > _TELLING * low
 
 
-def _title(before, after, names) -> str:
+def _title(before, after, names, start: int) -> str:
+    """Say what changed, with peaks as they are drawn: both from the same ``start`` in bytes."""
     first, second = names
     where = " / ".join(dict.fromkeys((device_words(before), device_words(after))))
     if abs(before.slope) >= 1 or abs(after.slope) >= 1:
@@ -59,7 +60,8 @@ def _title(before, after, names) -> str:
         )
     if _reserved_differs(before, after) and highest(before) <= _TELLING * highest(after):
         return f"Reserved {human(max(before.reserved))} {first}, {human(max(after.reserved))} {second} ({where})"
-    return f"Peak {human(highest(before))} {first}, {human(highest(after))} {second} ({where})"
+    peaks = [human(highest(trace) - (trace.baseline - start)) for trace in (before, after)]
+    return f"Peak {peaks[0]} {first}, {peaks[1]} {second} ({where})"
 
 
 def _capital(name: str) -> str:

@@ -104,6 +104,13 @@ def test_what_the_first_run_left_behind_is_not_counted_against_the_second():
     assert "reserved after" not in drawn
 
 
+def test_peaks_are_told_as_they_are_drawn():
+    """GIVEN more in use before the second run THEN the title gives its peak from the start of the first, as the curve."""
+    before = make_trace([3 * MIB] * 13, [9 * MIB] * 13, baseline=1 * MIB)
+    after = make_trace([5 * MIB] * 13, [8 * MIB] * 13, baseline=3 * MIB)
+    assert plot(before=before, after=after).get_suptitle() == "Peak 9.0 MiB before, 6.0 MiB after (simulated GPU)"
+
+
 def test_two_flat_recordings_are_told_apart_by_what_differs(flat):
     """Does the title name the peak, or reserved where peaks are alike?"""
     high = make_trace([3 * MIB] * 13, [9 * MIB] * 13, [10 * MIB] * 13)
