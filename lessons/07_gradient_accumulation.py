@@ -112,7 +112,7 @@ def measure(accumulate, sizes=(128,) * 8, steps=5, seed=0, clear=True):
 
 # %%
 ag.predict(
-    "Beside the full batch's peak, the peak of `summed` will be",
+    "Beside the full batch's peak, the peak of the summed micro-batches will be",
     ["an eighth of it", "about a third of it", "more than half of it"],
 )
 
@@ -137,7 +137,7 @@ ag.diagnose(before, at="peak")
 #
 # A loss that waits for its `backward()` keeps its graph. Add eight of them and eight graphs wait together: the full
 # batch, in slices. A `backward()` per micro-batch frees each graph before the next one is built; gradients add up in
-# `.grad` by themselves. And no, eight backward passes over an eighth each are not more arithmetic than one over all.
+# `.grad` by themselves.
 #
 # **Folklore:** "forget `zero_grad()` and memory grows." Measure before you believe:
 
@@ -274,8 +274,7 @@ def rerun(parts=8, samples=1024):
 ag.explore(rerun, parts=[1, 2, 4, 8, 16], samples=(256, 1024, 256))
 
 # %% [markdown]
-# The sum never gets below its graphs. Yours falls with each cut until the gradients are all that is left: cutting finer
-# than that only costs time.
+# The sum never gets below its graphs. Yours falls with each cut, less and less: the gradients stay, however fine you cut.
 #
 # ## The accumulation that leaks
 #
@@ -420,6 +419,9 @@ def measure_training(trainer, steps=9, sizes=(64,) * 4, seed=0):
         if x is not None:
             x.grad = None
     _handed_out.clear()
+    if not isinstance(trainer, type):
+        with ag.record():  # says in one line that an exercise is still empty
+            trainer = trainer()
     run = trainer(seed)
     with ag.record(warmup=3) as trace:
         history = run.fit(trace.steps(training_data(steps, sizes, seed)))
@@ -465,7 +467,7 @@ def repaired():
     return Repaired
 
 # %%
-healthy, history, _ = measure_training(repaired())
+healthy, history, _ = measure_training(repaired)
 ag.plot(before=faulty, after=healthy)
 
 # %% check="fix_trainer" points=4
@@ -476,7 +478,7 @@ def verdict_at_scale(steps, sizes, seed):
     exercise = "fix_trainer"
     one, *_ = measure_training(Trainer, 6, (max(sizes),), seed)
     leak, expected, weights = measure_training(Trainer, steps, sizes, seed)
-    trace, history, result = measure_training(repaired(), steps, sizes, seed)
+    trace, history, result = measure_training(repaired, steps, sizes, seed)
     close = {"rtol": 1e-3, "atol": 1e-4, "exercise": exercise}
     ag.check.same(history, expected, what="the history", **close)
     ag.check.same(result, weights, what="the weights", **close)
