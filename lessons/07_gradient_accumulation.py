@@ -253,12 +253,15 @@ points  # of 3
 # Stuck? One more hint at each run: where to look, which concept, which call.
 
 # %% hint="fix_accumulate"
-# Look at the report of the peak: which line's tensors are alive eight times, and what would let go of them?
+# Look at the report of the peak: tensors of many micro-batches are alive together. What
+# would let go of them before the next micro-batch?
 #
-# Each micro-batch needs a backward pass of its own; `.grad` does the adding. For the scale, ask what the full batch's
-# mean is made of: every *sample* counts the same, so a part counts by its number of samples.
+# Each micro-batch needs a backward pass of its own; `.grad` does the adding. For the
+# scale, ask what the full batch's mean is made of: every *sample* counts the same, so a
+# part counts by its number of samples.
 #
-# `(loss * len(y) / samples).backward()` inside the loop, where `samples` is the number of all samples in `parts`.
+# `(loss * len(y) / samples).backward()` inside the loop, where `samples` is the number of
+# all samples in `parts`.
 
 # %% [markdown]
 # ## Turn the knobs
@@ -501,14 +504,15 @@ points = min(points, verdict_at_scale(steps=6, sizes=(128,) * 3, seed=11))
 points  # of 4
 
 # %% hint="fix_trainer"
-# `ag.diagnose` names a line of `Trainer` and what holds the tensors: the gradient of something that is not a weight.
-# `ag.diagnose(faulty, at="peak")` shows what waits within one step.
+# `ag.diagnose(faulty)` names a line of `Trainer`, and what holds the tensors: the gradient
+# of something that is not a weight.
 #
-# `zero_grad()` clears the weights' gradients. Whose `.grad` does nobody clear? You need that gradient as a number to
-# compute with, not as an attribute that stays.
+# `zero_grad()` clears the weights' gradients. Whose `.grad` does nobody clear? You need
+# that gradient as a tensor to compute with, not as an attribute that stays.
 #
-# Override `accumulate`: `(slope,) = torch.autograd.grad(loss, x, create_graph=True)` gives the gradient without touching
-# any `.grad`. Then one backward pass for both: `(loss + penalty).backward()`.
+# Override `accumulate`: `(slope,) = torch.autograd.grad(loss, x, create_graph=True)` gives
+# the gradient without touching any `.grad`. Then one backward pass for both:
+# `(loss + penalty).backward()`.
 
 # %% [markdown]
 # The trainer had kept every batch it was ever shown, with its gradient: the model generalised, the GPU learned by heart.

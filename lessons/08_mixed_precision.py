@@ -118,7 +118,7 @@ def measure(train, steps=12, size=512, seed=0, width=256):
 
 # %%
 ag.predict(
-    "The loss of `tidy_train` will",
+    "The loss of the tidy loop will",
     ["fall as in float32", "fall, but jitter", "not move at all"],
 )
 
@@ -296,13 +296,15 @@ points  # of 3
 # Stuck? One more hint at each run: where to look, which concept, which call.
 
 # %% hint="fix_train"
-# Look at where the context begins and ends. Which of the three, forward, backward, optimizer, must stand between its end
-# and its next beginning?
+# Look at where the context begins and ends. Which of the three, forward, backward and
+# optimizer, must stand between its end and its next beginning?
 #
-# The casts die with the outermost context. So it must end in every step, before the weights change; and the
-# documentation wants it to end before `backward()`. The loss still belongs inside.
+# The casts die with the outermost context. So it must end in every step, before the
+# weights change; and the documentation wants it to end before `backward()`. The loss
+# still belongs inside.
 #
-# `with torch.autocast(device.type, dtype=LOW):` in the loop, and in it one line: `loss = F.cross_entropy(model(x), y)`.
+# `with torch.autocast(device.type, dtype=LOW):` in the loop, and in it one line:
+# `loss = F.cross_entropy(model(x), y)`.
 
 # %% [markdown]
 # ## Turn the knobs
@@ -440,11 +442,11 @@ faulty, losses = measure_training(Trainer)
 ag.plot(curves={"float32": expected, "mixed": losses})
 
 # %% [markdown]
-# Step down, wait, wait, wait; step down. What does the memory say? Use the instruments, on `plain` and on `faulty`: what
-# is alive at the peak, since when, and what stays between the steps?
+# Step down, wait, wait, wait; step down. What does the memory say? Read the two traces side by side: what stays between
+# the steps of `faulty` and not of `plain`, how large is it, and when does it leave?
 
 # %%
-# ag.diagnose(...)
+# ag.plot(before=..., after=...), ag.diagnose(..., at="peak"), faulty.allocated
 
 # %% [markdown]
 # Return a `Trainer` that overrides what is at fault. Ten minutes.
@@ -509,12 +511,15 @@ points = min(points, verdict_at_scale(steps=11, size=640, seed=8))
 points  # of 4
 
 # %% hint="fix_trainer"
-# `ag.diagnose(faulty, at="peak")` lists tensors made in earlier steps by a forward pass; `plain` has none. And the loss
-# moves only once in `length` steps.
+# `ag.plot(before=plain, after=faulty)`: after three of four steps something stays, and
+# with every fourth step it leaves. It is half as large as the weights. What is, and what
+# ends with every fourth step?
 #
-# Which contexts are open while `train_step` runs? The one inside it is right. Casts die with the *outermost* one.
+# Casts of weights, which die with the *outermost* context. Which contexts are open while
+# `train_step` runs? The one inside it is right.
 #
-# Override `fit`: the same loop, with `self.autocast()` around `self.report(losses)` only, or around nothing.
+# Override `fit`: the same loop, with `self.autocast()` around `self.report(losses)` only,
+# or around nothing.
 
 # %% [markdown]
 # The first step of each epoch saw fresh weights, the other three saw old ones. With long epochs it would have looked like

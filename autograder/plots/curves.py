@@ -35,7 +35,8 @@ def draw_curves(curves: dict, of: str, subtitle: str = "") -> MemoryFigure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), frameon=False, fontsize=9)
     told = [f"{name} from {values[0]:.4g} to {values[-1]:.4g}" for name, values in series.items()]
-    figure.suptitle(f"{of.capitalize()}: {', '.join(told)}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    ends = ", ".join(f"{values[-1]:.4g} {name}" for name, values in series.items())
+    figure.suptitle(f"{of.capitalize()} at the end: {ends}", x=0.01, ha="left", fontsize=12, fontweight="bold")
     if subtitle:
         axes.set_title(subtitle, loc="left", fontsize=10, color=palette.GREY, pad=26)
     steps = max(map(len, series.values()))

@@ -22,7 +22,7 @@ def test_each_run_is_a_line_of_its_own():
 def test_the_title_and_the_description_tell_the_numbers():
     """Would somebody who cannot see the figure know what it shows?"""
     figure = plot(curves={"frozen": FROZEN, "thawed": THAWED}, of="accuracy")
-    assert figure.get_suptitle() == "Accuracy: frozen from 2.304 to 2.304, thawed from 2.3 to 2"
+    assert figure.get_suptitle() == "Accuracy at the end: 2.304 frozen, 2 thawed"
     assert figure.alt == "Line plot of the accuracy over 4 steps: frozen from 2.304 to 2.304, thawed from 2.3 to 2."
 
 
