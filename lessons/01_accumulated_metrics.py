@@ -297,8 +297,9 @@ class Trainer:
 def measure_training(make_trainer, steps=20, size=256, seed=0, width=512):
     """Record a training run. Returns its trace, its report and the trainer."""
     torch.manual_seed(seed)
-    trainer = make_trainer(Classifier(width).to(device))
+    model = Classifier(width).to(device)
     with ag.record(warmup=3) as trace:
+        trainer = make_trainer(model)
         report = trainer.fit(trace.steps(batches(steps, size, seed)))
     return trace, report, trainer
 
@@ -320,7 +321,7 @@ ag.diagnose(scale)
 # - The report and the trained weights stay the same: everything is still watched.
 # - Memory may grow by 2 KiB per step (four of the smallest blocks). Half-way there earns half the points.
 #
-# One leak can hide behind a larger one: after a fix, measure and diagnose again.
+# One leak can hide behind a larger one: after a fix, measure again and ask `ag.diagnose(mine)`.
 
 # %% exercise="fix_trainer"
 def repaired(model):
@@ -340,9 +341,6 @@ def repaired(model):
 # %%
 mine, report, trainer = measure_training(repaired)
 ag.plot(before=scale, after=mine)
-
-# %%
-ag.diagnose(mine)
 
 # %% check="fix_trainer" points=4
 def verdict(steps, size, seed, width):

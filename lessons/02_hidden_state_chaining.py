@@ -363,8 +363,9 @@ def requests(count, users=3, length=6, seed=0):
 def measure_service(make_service, count=20, users=3, length=6, seed=0, width=256):
     """Record a service at work. Returns the trace, the report and the service."""
     torch.manual_seed(seed)
-    service = make_service(Keyboard(width).to(device))
+    model = Keyboard(width).to(device)
     with ag.record(warmup=3) as trace:
+        service = make_service(model)
         report = service.serve(trace.steps(requests(count, users, length, seed)))
     return trace, report, service
 
@@ -387,7 +388,7 @@ ag.diagnose(night)
 # - Memory flat over the requests.
 # - For the last point: no user's state keeps a graph. One per user is flat too, but every new user pays for it.
 #
-# Repair one holder and measure: did the slope change?
+# Repair one holder and measure: did the slope change? Ask `ag.diagnose(mine)`.
 
 # %% exercise="fix_service"
 def repaired(model):

@@ -86,7 +86,9 @@ class Diagnosis:
         lines = []
         if len(self.groups) > _SHOWN_GROUPS:
             hidden = self.groups[_SHOWN_GROUPS:]
-            lines.append(f"and {len(hidden)} smaller groups, {human(sum(group.occupied for group in hidden))} in all.")
+            lines.append(
+                f"and {len(hidden)} smaller group{'s' if len(hidden) > 1 else ''}, {human(sum(group.occupied for group in hidden))} in all."
+            )
         return lines + self.notes
 
 
