@@ -58,7 +58,8 @@ def _title(before, after, names, start: int) -> str:
         return (
             f"{_capital(first)}: {slope_words(before.slope)}. {_capital(second)}: {slope_words(after.slope)} ({where})"
         )
-    if _reserved_differs(before, after) and highest(before) <= _TELLING * highest(after):
+    low, high = sorted((highest(before), highest(after)))
+    if _reserved_differs(before, after) and high <= _TELLING * low:
         return f"Reserved {human(max(before.reserved))} {first}, {human(max(after.reserved))} {second} ({where})"
     peaks = [human(highest(trace) - (trace.baseline - start)) for trace in (before, after)]
     return f"Peak {peaks[0]} {first}, {peaks[1]} {second} ({where})"

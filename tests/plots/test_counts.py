@@ -81,6 +81,14 @@ def test_two_recordings_can_have_other_names(leak, flat):
     assert figure.get_suptitle() == "Training: grows 1.0 MiB per step. Validation: stays flat (simulated GPU)"
 
 
+def test_the_title_names_the_peak_whichever_of_the_two_is_higher():
+    """GIVEN a second recording with the higher peak and more reserved THEN the title is about the peaks."""
+    low = make_trace([3 * MIB] * 8, [5 * MIB] * 8, [6 * MIB] * 8)
+    high = make_trace([3 * MIB] * 8, [9 * MIB] * 8, [10 * MIB] * 8)
+    title = plot(before=low, after=high, names=("training", "validation")).get_suptitle()
+    assert title == "Peak 5.0 MiB training, 9.0 MiB validation (simulated GPU)"
+
+
 def test_an_explorer_shows_a_figure_as_it_is(monkeypatch):
     """GIVEN a function that returns a figure of counts THEN the explorer draws no other."""
     monkeypatch.setattr(explorer, "can_show_widgets", lambda: False)
