@@ -297,13 +297,14 @@ score  # points
 # Stuck? One more hint at each run: where to look, which concept, which call.
 
 # %% hint="fix_evaluate"
-# Look at what the peak was made of: activations of the model, kept for a `backward()` that never comes.
+# Look at what the peak was made of: activations of the model, kept for a
+# `backward()` that never comes.
 #
-# `eval()` speaks to the layers. You need something that speaks to autograd, and only while the model runs, so that
-# training can go on afterwards.
+# `eval()` speaks to the layers. You need something that speaks to autograd, and
+# only while the model runs, so that training can go on afterwards.
 #
-# `with torch.no_grad():` around the call of the model, or `@torch.no_grad()` above the whole function. `torch.inference_mode()`
-# will do as well.
+# `with torch.no_grad():` around the call of the model, or `@torch.no_grad()` above
+# the whole function. `torch.inference_mode()` will do as well.
 
 # %% [markdown]
 # ## Turn the knobs
@@ -409,9 +410,17 @@ class Trainer:
         return self.history
 
 
+def start(kind, **sizes):
+    """Build the trainer: `kind` is Trainer, or the function `repaired`."""
+    if not isinstance(kind, type):
+        with ag.record():  # says in one line that an exercise is still empty
+            kind = kind()
+    return kind(**sizes)
+
+
 def run(kind, epochs=4, **sizes):
     """Record a whole fit, one step per epoch. Returns trace, history, trainer."""
-    trainer = kind(**sizes)
+    trainer = start(kind, **sizes)
     with ag.record(warmup=1) as trace:
         history = trainer.fit(trace.steps(range(epochs)))
     return trace, history, trainer
@@ -419,7 +428,7 @@ def run(kind, epochs=4, **sizes):
 
 def phases(kind, **sizes):
     """Record each phase of an epoch alone, on a trainer that has run an epoch."""
-    trainer = kind(**sizes)
+    trainer = start(kind, **sizes)
     trainer.fit(range(1))
     parts = {
         "train_epoch": trainer.train_epoch,
@@ -479,12 +488,12 @@ def repaired():
 # If you are right, what remains of the peak is training's own.
 
 # %%
-ag.plot(before=run(Trainer)[0], after=run(repaired())[0])
+ag.plot(before=run(Trainer)[0], after=run(repaired)[0])
 
 # %% check="fix_trainer" points=4
 def validation_peak(kind, graphs=True, watch=None, **sizes):
     """Record `validate` alone, with or without anything that could need a gradient."""
-    trainer = kind(**sizes)
+    trainer = start(kind, **sizes)
     trainer.fit(range(1))
     trainer.model.requires_grad_(graphs)
     if watch is not None:
@@ -497,15 +506,15 @@ def weights(trainer):
 
 
 def verdict_on_trainer(epochs, **sizes):
-    what, kind, watch = dict(exercise="fix_trainer"), repaired(), Watch()
+    what, watch = dict(exercise="fix_trainer"), Watch()
     _, expected, model = run(Trainer, epochs, **sizes)
-    trace, history, mine = run(kind, epochs, **sizes)
+    trace, history, mine = run(repaired, epochs, **sizes)
     ag.check.same(history, expected, what="the history", **what)
     ag.check.same(weights(mine), weights(model), what="weights and flags", **what)
     ag.check.flat(trace, per_step=512, steps=epochs, **what)
     leak = validation_peak(Trainer, **sizes)
     good = validation_peak(Trainer, graphs=False, **sizes)
-    peak = validation_peak(kind, watch=watch, **sizes)
+    peak = validation_peak(repaired, watch=watch, **sizes)
     if 1.3 * rise(good) < rise(peak) < 0.6 * rise(leak):
         print(f"1 of 4 points: one graph less, {ag.human(rise(peak))} instead of "
               f"{ag.human(rise(leak))}. Without any it is {ag.human(rise(good))}")
@@ -522,14 +531,16 @@ score = min(score, verdict_on_trainer(epochs=5, steps=2, size=256, seed=3))
 score  # points
 
 # %% hint="fix_trainer"
-# `validate` opens `no_grad` and `scores` runs the model. When does the body of `scores` run: where it is called, or where
-# the `for` loop pulls?
+# `validate` opens `no_grad` and `scores` runs the model. When does the body of
+# `scores` run: where it is called, or where the `for` loop pulls?
 #
-# A function with `yield` is a generator: calling it runs nothing. By the time the first batch is pulled, the `with` block is
-# over. The context has to be open *while the model runs*.
+# A function with `yield` is a generator: calling it runs nothing. By the time the
+# first batch is pulled, the `with` block is over. The context has to be open *while
+# the model runs*.
 #
-# `@torch.no_grad()` above `scores` works, PyTorch keeps it on at every pull; so does decorating `validate`, or writing
-# `with torch.no_grad():` around the call of the model.
+# `@torch.no_grad()` above `scores` works, PyTorch keeps it on at every pull; so
+# does decorating `validate`, or writing `with torch.no_grad():` around the call of
+# the model.
 
 # %% reflect="where_else"
 # ## Reflect
