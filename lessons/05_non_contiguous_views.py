@@ -26,7 +26,7 @@ device = ag.setup("05_non_contiguous_views")
 #
 # The dashboard wants a preview: four features of one sample per batch. No graph (you have done lessons 01 to 03), four numbers,
 # 16 bytes. The reviewer did the arithmetic: "at 16 bytes per batch, 2 GiB last for 134 million batches. Approved."
-# They lasted for eight thousand.
+# The job died at batch 8,000.
 
 # %% given="world"
 import torch
@@ -240,12 +240,15 @@ points
 # Stuck? Each run of the next cell gives one more hint: where to look, which concept, which call.
 
 # %% hint="fix_preview"
-# Print `previews[0].untyped_storage().nbytes()` beside `previews[0].nbytes`, and compare with the table above.
+# Print `previews[0].untyped_storage().nbytes()` beside `previews[0].nbytes`, and
+# compare with the table above.
 #
-# A slice is a walk through the storage of the whole batch. You want the four numbers in a storage of their own,
-# made before the batch is let go. Which of the calls in the table *always* copies?
+# A slice is a walk through the storage of the whole batch. You want the four numbers
+# in a storage of their own, made before the batch is let go. Which of the calls in
+# the table *always* copies?
 #
-# `features[0, :4].clone()`. The order matters: `features.clone()[0, :4]` copies the batch and keeps a view of the copy.
+# `features[0, :4].clone()`. The order matters: `features.clone()[0, :4]` copies the
+# batch and keeps a view of the copy.
 
 # %% [markdown]
 # ## Turn the knobs
@@ -417,7 +420,7 @@ def halves(steps, size, seed):
     ag.check.same(report, expected, what="the report", exercise="repair_training")
     left = trace.slope / leak.slope
     if 0.01 < left < 0.75:
-        print(f"2 of 4 points: one leak is gone, {left:.0%} of the growth is left. Record again, diagnose again")
+        print(f"2 of 4 points: {left:.0%} of the growth is left; record and diagnose again")
         return 2
     ag.check.flat(trace, per_step=leak.slope / 100, steps=steps, exercise="repair_training")
     return ag.check.storage(report, exercise="repair_training", points=4)
@@ -431,19 +434,21 @@ points = min(points, halves(steps=17, size=48, seed=11))
 points
 
 # %% hint="repair_training"
-# The table names two lists, `hardest` and `pulses`. Look for the methods that append to them. `recent` grows too, but only
-# to three entries: a window is no leak.
+# The table names two lists, `hardest` and `pulses`. Look for the methods that append
+# to them. `recent` grows too, but only to three entries: a window is no leak.
 #
-# What does each `append` store: a storage of its own, or a walk through a batch of images, through a gradient?
-# And `reshape(-1)` of something contiguous copies nothing.
+# What does each `append` store: a storage of its own, or a walk through a batch of
+# images, through a gradient? And `reshape(-1)` of something contiguous copies
+# nothing.
 #
-# End both appended values with `.clone()`: `images.detach()[worst, :8, :8].clone()`, `gradient.reshape(-1)[:8].clone()`.
+# End both appended values with `.clone()`: `images.detach()[worst, :8, :8].clone()`,
+# `gradient.reshape(-1)[:8].clone()`.
 
 # %% reflect="where_else"
 # ## Reflect
 #
 # Where does your code keep a part of something: a crop, the `[CLS]` token, the last hidden state of a sequence, `logits[:, -1]`,
-# a row of a dataset? How much larger is the whole? (`torch.save` writes the whole, too.)
+# a row of a dataset? How much larger is the whole?
 
 # %% [markdown]
 # ## Take away

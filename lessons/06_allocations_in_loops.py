@@ -60,7 +60,8 @@ def greedy_smooth(picture, blur, steps):
 
 
 def measure(smooth, steps=20, width=3200, seed=0):
-    """Record it. Returns the trace, the result, and the picture that was given."""
+    """Record it, from an empty cache. Returns trace, result, and the picture given."""
+    gpu.empty_cache()
     given, blur = panorama(width, seed), blurring()
     with ag.record(warmup=3) as trace:
         result = smooth(given, blur, trace.steps(range(steps)))
@@ -202,7 +203,7 @@ for attempt in (into_a_buffer, on_a_weight, on_what_backward_needs, on_what_nobo
         attempt()
         print(f"{attempt.__name__:24} works")
     except RuntimeError as error:
-        print(f"{attempt.__name__:24} {shorten(str(error), 96)}")
+        print(f"{attempt.__name__:24} {shorten(str(error), 68)}")
 
 # %% [markdown]
 # Three mistakes, all loud, none with a wrong gradient. Under `no_grad` (inference, moving averages, optimizers) both tools are
@@ -271,10 +272,12 @@ points = min(points, verdict(steps=31, width=1900, seed=3))
 points
 
 # %% hint="fix_smooth"
-# `ag.traffic(before)` lists five lines. In your loop, every one of them must write into memory that exists already.
+# `ag.traffic(before)` lists five lines. In your loop, every one of them must write
+# into memory that exists already.
 #
-# Functions such as `torch.mm` take `out=`, a tensor to write into. Methods that end in an underscore write into their own tensor.
-# "A part of the way from a to b" is one operation: `lerp`.
+# Functions such as `torch.mm` take `out=`, a tensor to write into. Methods that end
+# in an underscore write into their own tensor. "A part of the way from a to b" is one
+# operation: `lerp`.
 #
 # `torch.mm(blur, picture, out=mean)`, then `picture.lerp_(mean, 0.2).clamp_(0, 1)`.
 
@@ -282,7 +285,7 @@ points
 # ## Turn the knobs
 #
 # Three ways to collect. Which one has the flat line, and does it pay for that at the start? Double the parts:
-# whose *peak* doubles away from the result? And where does *reserved* stay when the work is over?
+# which *peak* runs away from the result? And what does *reserved* do meanwhile?
 
 # %%
 def rerun(way="cat in the loop", parts=20):
@@ -445,8 +448,8 @@ report = None  # let go of the run above
 after_training, report = measure_training(repaired)
 ag.plot(before=before_training, after=after_training)
 
-# %%
-ag.traffic(after_training)
+# %% [markdown]
+# Still too many, or too high? `ag.traffic(after_training)` names the lines that are left.
 
 # %% check="repair_training" points=4
 def points_for(steps, size, seed):
@@ -481,14 +484,16 @@ points = min(points, points_for(steps=24, size=80, seed=11))
 points
 
 # %% hint="repair_training"
-# `ag.traffic` names three lines of `Training` that model, loss and optimizer do not need: most bytes, most allocations, and
-# a dozen in between. Which method is each in?
+# `ag.traffic` names three lines of `Training` that model, loss and optimizer do not
+# need: most bytes, most allocations, and a dozen in between. Which method is each in?
 #
-# One of the three computes the same numbers at every step. One grows a tensor whose final size is known from the
-# start. One makes new tensors to replace old ones of the same shape.
+# One of the three computes the same numbers at every step. One grows a tensor whose
+# final size is known from the start. One makes new tensors to replace old ones of the
+# same shape.
 #
-# Call `super().positions()` once in `__init__`. Preallocate `torch.empty(steps * size, 16, 16, device=device)` and write
-# slices. Move each average with `a.lerp_(w.detach(), 0.01)`.
+# Call `super().positions()` once in `__init__`. Preallocate `torch.empty(steps *
+# size, 16, 16, device=device)` and write slices. Move each average with
+# `a.lerp_(w.detach(), 0.01)`.
 
 # %% reflect="where_else"
 # ## Reflect
