@@ -322,7 +322,7 @@ ag.explore(rerun, size=[8, 32, 128, 512, 1024], width=(128, 512, 128))
 
 # %% [markdown]
 # The casts come *on top* of the float32 weights; only activations shrink. Small batch, large model: you pay. Large batch:
-# you gain, and never half of everything. The figures for width 256:
+# you gain, though not half. The figures for width 256:
 
 # %%
 for size in (8, 64, 512, 1024):
