@@ -261,13 +261,11 @@ class Meter:
         return mean
 
 # %% [markdown]
-# Your own run beside the leak. While the stub is still empty, the next cells say so.
+# Your own run beside the leak. While the stub is still empty, the next two cells say so.
 
 # %%
 after, log, _ = measure_meter(Meter)
-ag.plot(before=before, after=after)
-
-# %%
+display(ag.plot(before=before, after=after))
 ag.plot(before=before, after=after, counts="syncs")
 
 # %% [markdown]
@@ -305,10 +303,11 @@ points
 # Stuck? Each run of the next cell gives one more hint: where to look, which concept, which call.
 
 # %% hint="fix_meter"
-# `read` tells what it expects: a sum in `total`, how many in `count`. Which of the two does Python know without asking the GPU?
+# `read` tells what it expects: a sum in `total`, how many in `count`. Which of the two does Python know
+# without asking the GPU?
 #
-# Adding is work for the device, like any other: it needs no answer. Adding in place needs no new memory either. But the sum
-# of values with a graph has a graph.
+# Adding is work for the device, like any other: it needs no answer. Adding in place needs no new memory
+# either. But the sum of values with a graph has a graph.
 #
 # `self.total += value.detach()`, and `self.count += 1`.
 
@@ -428,8 +427,9 @@ from collections import Counter
 
 def measure_training(make, steps=25, size=256, seed=0, every=5):
     """Record the training that `make(seed, every)` returns: trace, log, training."""
-    training, data = make(seed, every), batches(steps, size, seed)
+    data = batches(steps, size, seed)
     with ag.record(warmup=every) as trace:
+        training = make(seed, every)
         log = training.fit(trace.steps(data))
     return trace, log, training
 
@@ -513,9 +513,7 @@ def repaired(seed=0, every=5):
 
 # %%
 mine, log, training = measure_training(repaired)
-ag.plot(before=scale, after=mine)
-
-# %%
+display(ag.plot(before=scale, after=mine))
 ag.plot(before=scale, after=mine, counts="syncs")
 
 # %% [markdown]
@@ -567,14 +565,15 @@ points = min(points, verdict_on_training(steps=28, size=192, seed=9, every=7))
 points
 
 # %% hint="fix_training"
-# `diagnose` names what keeps memory, `waiting_lines` what waits. `smooth`, the moving average, is in neither list: it shows the
-# way. `line` may read; what is called at every step may not.
+# `diagnose` names what keeps memory, `waiting_lines` what waits. `smooth`, the moving average, is in
+# neither list: it shows the way. `line` may read; what is called at every step may not.
 #
-# For each number ask what the host must know *now*. `if a < b: b = a` is a minimum. A range is a minimum and a maximum, no
-# history. One NaN makes a whole sum NaN, so the guard can look at a sum, once per line.
+# For each number ask what the host must know *now*. `if a < b: b = a` is a minimum. A range is a minimum
+# and a maximum, no history. One NaN makes a whole sum NaN, so the guard can look at a sum, once per line.
 #
-# `torch.minimum(self.best, loss, out=self.best)`, `torch.maximum(...)`, `self.hits += (...).sum()` without `.item()`, all starting
-# as tensors on the device. In `line`, set `self.canary = [self.low, self.high]` and let `super().line(number)` write.
+# `torch.minimum(self.best, loss, out=self.best)`, `torch.maximum(...)`, `self.hits += (...).sum()`
+# without `.item()`, all starting as tensors on the device. In `line`, set `self.canary = [self.low,
+# self.high]` and let `super().line(number)` write.
 
 # %% reflect="where_else"
 # ## Reflect
