@@ -586,8 +586,8 @@ def repaired(seed=0, words=100, length=32):
             scores, target = scores.flatten(0, 1), target.flatten()
             return F.cross_entropy(scores, target, weight=self.weights)
 
-    ### END SOLUTION
     return MyTraining(seed, words, length)
+    ### END SOLUTION
 
 # %%
 mine, _, training = measure_training(repaired)
