@@ -456,7 +456,8 @@ points
 # 1. A view shows a part and keeps all: compare `nbytes` with `untyped_storage().nbytes()`.
 # 2. `reshape` copies when it must, `contiguous()` when it must, `clone()` always.
 # 3. `contiguous()` is a whole copy. It pays for mixed layouts used often; elsewhere measure first.
-#
+
+# %% [markdown]
 # | # | Pitfall | Symptom | Root cause | Fix |
 # |---|---|---|---|---|
 # | 5 | Non-contiguous views | +256 KiB per batch here, for 16 bytes stored | a view keeps its whole base alive | `.clone()` the part |

@@ -70,7 +70,7 @@ def measure(smooth, steps=20, width=3200, seed=0):
 # %% [markdown]
 # ## Predict
 #
-# Five new pictures of 1.6 MiB at every step, twenty steps: 160 MiB.
+# Five new pictures of 1.6 MiB at every step, twenty steps: over 150 MiB.
 # Five lessons have taught you to expect the worst. So:
 
 # %%
@@ -479,7 +479,6 @@ def points_for(steps, size, seed):
 points = points_for(steps=30, size=64, seed=0)
 ### BEGIN HIDDEN TESTS
 points = min(points, points_for(steps=40, size=48, seed=5))
-points = min(points, points_for(steps=24, size=80, seed=11))
 ### END HIDDEN TESTS
 points
 
