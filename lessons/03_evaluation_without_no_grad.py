@@ -288,8 +288,7 @@ def verdict(steps, size, seed, training=True):
 
 score = verdict(steps=8, size=512, seed=0)
 ### BEGIN HIDDEN TESTS
-score = min(score, verdict(steps=7, size=256, seed=5))
-score = min(score, verdict(steps=9, size=320, seed=2, training=False))
+score = min(score, verdict(steps=7, size=320, seed=5, training=False))
 ### END HIDDEN TESTS
 score  # points
 
@@ -526,7 +525,7 @@ def verdict_on_trainer(epochs, **sizes):
 
 score = verdict_on_trainer(epochs=4)
 ### BEGIN HIDDEN TESTS
-score = min(score, verdict_on_trainer(epochs=5, steps=2, size=256, seed=3))
+score = min(score, verdict_on_trainer(epochs=5, steps=2, size=192, seed=3))
 ### END HIDDEN TESTS
 score  # points
 
