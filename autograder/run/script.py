@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from autograder.errors import RunError
 from autograder.run.loops import with_marked_loop
+from autograder.simgpu.interrupts import settle
 from autograder.trace.frames import without_our_frames
 
 MARK = "__autograder_step__"
@@ -64,13 +65,19 @@ class Script:
         module = self._new_main(mark)
         with _as_main(module, self.path, os.path.dirname(self.file), arguments), _terminable():
             try:
-                exec(self._code, module.__dict__)  # noqa: S102 - this is what the command is for
+                self._run(module)
             except SystemExit as error:
                 return Outcome(_status_of(error), error, module)
             except BaseException as error:  # noqa: BLE001 - a script may raise anything
                 _report(error)
                 return Outcome(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1, error, module)
         return Outcome(0, None, module)
+
+    def _run(self, module: types.ModuleType) -> None:
+        try:
+            exec(self._code, module.__dict__)  # noqa: S102 - this is what the command is for
+        finally:
+            settle()
 
     def _new_main(self, mark: Callable[[], None]) -> types.ModuleType:
         module = types.ModuleType("__main__")

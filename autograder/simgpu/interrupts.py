@@ -39,6 +39,13 @@ def install() -> None:
         signal.signal(signal.SIGINT, Interruption(KeyboardInterrupt))
 
 
+def settle() -> None:
+    """Raise an interrupt that has come and has not been raised yet; call where the interrupted program ends."""
+    handler = signal.getsignal(signal.SIGINT)
+    if isinstance(handler, Interruption) and threading.current_thread() is threading.main_thread():
+        handler.settle()
+
+
 class Interruption:
     """A signal handler for the main thread that has ``kind`` raised there soon."""
 
@@ -66,6 +73,11 @@ class Interruption:
         if self._under_way:
             _raise_in_main_thread(None)
         kept[:] = [entry for entry in kept if not isinstance(entry[1], self._kind)]
+
+    def settle(self) -> None:
+        """Call in the main thread where its code ends: what was asked for is raised here at the latest."""
+        while self._under_way:
+            time.sleep(_SOON)
 
     def _see_to_it(self, number: int) -> None:
         """Runs in a thread of its own, since the handler's next instruction would be the first to raise."""
