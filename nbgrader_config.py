@@ -16,7 +16,7 @@ c.Autograde.sanitize_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 c.Autograde.autograde_preprocessors = [
-    "autograder.grading.execution.TolerantExecute",
+    "autograder.grading.execution.FarmedExecute",
     "autograder.grading.preprocessor.TrustedVerdict",
     "nbgrader.preprocessors.IgnorePattern",
     "nbgrader.preprocessors.LimitOutput",
@@ -24,6 +24,9 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
+# Any file handed in gets a score and a reason.
+c.Autograde.exporter_class = "autograder.grading.intake.AnyNotebook"
+
 c.Execute.timeout = 60
 c.Execute.skip_cells_with_tag = ""
 c.Execute.extra_arguments = ["--IPKernelApp.log_level=ERROR"]

@@ -11,6 +11,7 @@ from autograder.errors import AutograderError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Lessons = Annotated[list[str] | None, typer.Argument(help="names or numbers; default: all")]
+CourseFolder = Annotated[str, typer.Option("--course", help="the course's folder; default: this one")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -72,6 +73,53 @@ def check(lessons: Lessons = None) -> None:
     from autograder.launch import course
 
     authoring.check(course.course_root(), lessons or None)
+
+
+@app.command()
+def grade(
+    assignment: Annotated[str, typer.Argument(help="its name, as in submitted/STUDENT/ASSIGNMENT")],
+    student: Annotated[list[str] | None, typer.Option(help="only this one; may be repeated")] = None,
+    workers: Annotated[int, typer.Option(help="submissions at a time; default: one per core")] = 0,
+    scheduler: Annotated[str, typer.Option(help="a running Dask scheduler, such as tcp://host:8786")] = "",
+    db: Annotated[str, typer.Option(help="the gradebook, such as postgresql+psycopg://user@host/grades")] = "",
+    sandbox: Annotated[str, typer.Option(help="required, auto or off; default: the course's settings, else auto")] = "",
+    force: Annotated[bool, typer.Option("--force", help="grade again what was graded before")] = False,
+    outputs: Annotated[bool, typer.Option(help="run notebooks for their outputs too, not only the checks")] = True,
+    json: Annotated[bool, typer.Option("--json", help="the summary as JSON on stdout")] = False,
+    folder: CourseFolder = "",
+) -> None:
+    """Grade a class: parallel, confined, into nbgrader's gradebook.
+
+    Exit status: 0 all graded, 3 graded but somebody should look, 1 some could not be graded, 130 interrupted.
+    """
+    from autograder.grading import command
+
+    wishes = command.Wishes(tuple(student or ()), workers, scheduler, sandbox, force, outputs)
+    raise typer.Exit(command.run(folder, assignment, db, wishes, json))
+
+
+@app.command()
+def statistics(
+    assignment: str,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    folder: CourseFolder = "",
+) -> None:
+    """Show what a graded class got wrong: scores, reasons, and which known mistakes answers are like."""
+    from autograder.grading import command
+
+    command.show_statistics(folder, assignment, json)
+
+
+@app.command()
+def share(
+    assignment: str,
+    target: Annotated[str, typer.Argument(help="a new folder")],
+    folder: CourseFolder = "",
+) -> None:
+    """Write a class's graded notebooks and points under names that stand for the students' ids."""
+    from autograder.grading import command
+
+    command.share(folder, assignment, target)
 
 
 @app.command("grade-demo")

@@ -1,4 +1,4 @@
-"""The host: how much memory it can spare for a simulated device, and its environment variables."""
+"""The host: its cores, how much memory it can spare for a simulated device, and its environment variables."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ def _container(read: Callable[[str], str], limit_file: str, use_file: str) -> in
     except OSError:
         return None
     return max(0, int(limit) - int(use)) if limit.isdigit() and use.isdigit() else None
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

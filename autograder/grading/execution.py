@@ -1,69 +1,67 @@
-"""Runs a submitted notebook for its outputs, whatever it does: a dead or hanging kernel ends the run, not the grading."""
+"""Takes the place of nbgrader's ``Execute``: a worker runs the notebook, and only its outputs come back."""
 
 from __future__ import annotations
 
-import threading
-import time
+import copy
 
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+import nbformat
+from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader import utils
 from nbgrader.preprocessors import Execute
 from traitlets import Integer
 
-from autograder.host import environment
+from autograder.grading.field import field_of
+from autograder.grading.job import Result
+from autograder.grading.submissions import unreadable
 
 
-class TolerantExecute(Execute):
-    """nbgrader's ``Execute`` with a few differences.
+class FarmedExecute(Execute):
+    """nbgrader's ``Execute`` with the kernel elsewhere: warm, confined, and several at a time.
 
-    Autograded cells are not run: their output is the judge's verdict, and hidden tests stay out of the kernel that
-    the submission controls. All cells together have a time limit, at which the kernel is killed whatever it does.
-    If the kernel dies or no longer answers, the cell says so and the cells after it are left without output.
-    Kernels compute on one thread: two at a time would fight for the cores.
+    The first notebook of a run sends all others ahead. Where the lesson has checks for the judge, autograded cells are
+    not run: their output is the judge's verdict, and hidden tests stay out of the kernel that the submission controls.
     """
 
     total_timeout = Integer(300, help="Seconds that all cells of a notebook may take together.").tag(config=True)
 
-    def preprocess(self, nb, resources=None, km=None):
-        """Run the notebook; return it with whatever outputs it got."""
-        self._stopped = ""
-        self._deadline = time.monotonic() + self.total_timeout
-        watchdog = threading.Timer(self.total_timeout, self._kill_kernel)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            with environment(OMP_NUM_THREADS="1"):
-                return super().preprocess(nb, resources, km)
-        except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
-            self.log.warning("The notebook could not be run to its end: %s", error)
+    def preprocess(self, nb: NotebookNode, resources: dict, km=None) -> tuple[NotebookNode, dict]:
+        """Fill in the outputs; nothing that a submission does ends the run."""
+        why = unreadable(nb)
+        if why:
+            mark_unreadable(nb, why)
             return nb, resources
-        finally:
-            watchdog.cancel()
+        result = field_of(self).result(nb, resources)
+        if result.lost or result.ended:
+            self.log.warning("%s: %s", resources["nbgrader"]["student"], result.lost or result.ended)
+        fill_in(nb, result)
+        return nb, resources
 
-    def preprocess_cell(self, cell, resources, index):
-        """Run one cell, unless the run has ended or the judge will fill it."""
-        if cell.cell_type != "code" or utils.is_grade(cell) or self._stopped:
-            return cell, resources
-        if time.monotonic() > self._deadline:
-            self._end(cell, "OutOfTime", f"not run: the notebook had used its {self.total_timeout} s")
-            return cell, resources
-        try:
-            return super().preprocess_cell(cell, resources, index)
-        except DeadKernelError:
-            late = time.monotonic() > self._deadline
-            why = f"the notebook had used its {self.total_timeout} s" if late else "this cell ended the kernel"
-            self._end(cell, "OutOfTime" if late else "DeadKernel", f"{why}; the cells below were not run")
-        except CellTimeoutError:
-            self._end(cell, "NoAnswer", "the kernel did not answer any more; the cells below were not run")
-        return cell, resources
 
-    def _end(self, cell, name: str, text: str) -> None:
-        self._stopped = text
-        cell.outputs.append(new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"]))
+def fill_in(nb: NotebookNode, result: Result) -> None:
+    """Put a result's outputs into the notebook's cells, and how it ended into its metadata."""
+    for index, (outputs, count) in result.outputs.items():
+        cell = nb.cells[int(index)]
+        cell.outputs, cell.execution_count = [nbformat.from_dict(copy.deepcopy(output)) for output in outputs], count
+    nb.metadata.update(nbformat.from_dict(copy.deepcopy(result.metadata)))
+    for name in ("ended", "lost"):
+        if getattr(result, name):
+            nb.metadata.setdefault("autograder", NotebookNode())[name] = getattr(result, name)
+    if result.lost:
+        mark_lost(nb, result.lost)
 
-    def _kill_kernel(self) -> None:
-        """Runs in the watchdog's thread; nbclient notices within a second that the kernel is gone."""
-        process = getattr(getattr(self.km, "provisioner", None), "process", None)
-        if process is not None:
-            process.kill()
+
+def mark_unreadable(nb: NotebookNode, why: str) -> None:
+    """Score every autograded cell 0 with the reason."""
+    _fail_all(nb, "Unreadable", why)
+
+
+def mark_lost(nb: NotebookNode, why: str) -> None:
+    """Score every autograded cell 0 with the reason; an instructor must look."""
+    _fail_all(nb, "NotGraded", f"the grader could not execute this: {why}")
+
+
+def _fail_all(nb: NotebookNode, name: str, text: str) -> None:
+    for cell in nb.cells:
+        if cell.cell_type == "code" and utils.is_grade(cell) and not utils.is_solution(cell):
+            cell.outputs = [new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}", "0 points."])]

@@ -7,7 +7,6 @@ reason. Set in nbgrader_config.py as the step after execution.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
@@ -15,9 +14,12 @@ from nbgrader import utils
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Float
 
-from autograder.grading.source import read_source, source_path
-from autograder.judge.plan import Plan, Trial, answers_in, lesson_plan
-from autograder.judge.process import NOT_JUDGED, Limits, judge
+from autograder.grading.execution import mark_lost, mark_unreadable
+from autograder.grading.field import field_of
+from autograder.grading.job import Result
+from autograder.grading.submissions import Named, plan_for, unreadable
+from autograder.judge.plan import Plan
+from autograder.judge.process import NOT_JUDGED
 from autograder.judge.verdict import Verdict
 
 
@@ -29,12 +31,28 @@ class TrustedVerdict(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Replace the outputs of every autograded cell by its verdict; put back autograded cells that are missing."""
-        source = read_source(source_path(self, resources["nbgrader"]))
-        plan = lesson_plan(source)
+        plan, source = plan_for(self.parent.parent.coursedir, Named.of(resources))
         if not plan.checks:
             return nb, resources
-        verdicts = self._judge(nb, source, plan, resources)
+        if unreadable(nb):
+            restore_missing(nb, source, plan)
+            mark_unreadable(nb, unreadable(nb))
+            return nb, resources
+        result = field_of(self).result(nb, resources)
         missing = restore_missing(nb, source, plan)
+        if result.lost:
+            mark_lost(nb, result.lost)
+        else:
+            self._fill_in(nb, _verdicts(result), missing, resources["nbgrader"]["student"])
+        return nb, resources
+
+    def _fill_in(self, nb: NotebookNode, verdicts: dict[str, Verdict], missing: set[str], student: str) -> None:
+        for verdict in verdicts.values():
+            self.log.info(
+                "%s: %s: %g of %g %s", student, verdict.grade_id, verdict.score, verdict.points, verdict.reason
+            )
+            if verdict.reason.startswith(NOT_JUDGED):
+                self.log.error("%s: %s: %s", student, verdict.grade_id, verdict.reason)
         edited = nb.metadata.get("autograder", {}).get("edited", [])
         for cell in nb.cells:
             if utils.is_grade(cell) and cell.cell_type == "code":
@@ -43,19 +61,10 @@ class TrustedVerdict(NbGraderPreprocessor):
                     remark = _remark(verdict.grade_id, edited, missing)
                     verdict = dataclasses.replace(verdict, notes=(*verdict.notes, *remark))
                     cell.outputs, cell.execution_count = verdict_outputs(verdict), None
-        return nb, resources
 
-    def _judge(self, nb: NotebookNode, source: NotebookNode, plan: Plan, resources: dict) -> dict[str, Verdict]:
-        who = resources["nbgrader"]["student"]
-        trial = Trial(who, answers_in(nb, source))
-        folder = Path(resources.get("metadata", {}).get("path") or ".").resolve()
-        limits = Limits(each=self.cell_timeout, total=self.total_timeout)
-        (verdicts,) = judge(dataclasses.replace(plan, trials=(trial,)), folder, limits)
-        for verdict in verdicts.values():
-            self.log.info("%s: %s: %g of %g %s", who, verdict.grade_id, verdict.score, verdict.points, verdict.reason)
-            if verdict.reason.startswith(NOT_JUDGED):
-                self.log.error("%s: %s: %s", who, verdict.grade_id, verdict.reason)
-        return verdicts
+
+def _verdicts(result: Result) -> dict[str, Verdict]:
+    return {said["grade_id"]: Verdict(**{**said, "notes": tuple(said["notes"])}) for said in result.verdicts}
 
 
 def _remark(grade_id: str, edited: list[str], missing: set[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from nbgrader import utils
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.grading.source import read_source, source_path
+from autograder.grading.submissions import unreadable
 
 
 class InstructorMetadata(NbGraderPreprocessor):
@@ -23,7 +24,8 @@ class InstructorMetadata(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Reset the metadata of all cells."""
-        source = read_source(source_path(self, resources["nbgrader"]))
+        about = resources["nbgrader"]
+        source = read_source(source_path(self.parent.parent.coursedir, about["assignment"], about["notebook"]))
         pristine = {cell.metadata.nbgrader["grade_id"]: cell for cell in source.cells if "nbgrader" in cell.metadata}
         edited = []
         for cell in reversed(nb.cells):
@@ -33,7 +35,8 @@ class InstructorMetadata(NbGraderPreprocessor):
             if owner and utils.is_locked(owner) and cell.source.strip() != released_source(owner).strip():
                 edited.append(grade_id)
             cell.metadata = copy.deepcopy(owner.metadata) if owner else NotebookNode()
-        nb.metadata["autograder"] = {"edited": sorted(edited)}
+        why = unreadable(nb)
+        nb.metadata["autograder"] = {"edited": sorted(edited), **({"unreadable": why} if why else {})}
         return nb, resources
 
 

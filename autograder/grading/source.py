@@ -10,11 +10,9 @@ from nbformat import NotebookNode
 from autograder.errors import LessonError
 
 
-def source_path(preprocessor, about: dict) -> Path:
-    """Return the path of the notebook with answers. ``about`` is ``resources["nbgrader"]``."""
-    coursedir = preprocessor.parent.parent.coursedir
-    folder = coursedir.format_path(coursedir.source_directory, ".", about["assignment"])
-    return Path(folder) / f"{about['notebook']}.ipynb"
+def source_path(coursedir, assignment: str, notebook: str) -> Path:
+    """Return the path of the notebook with answers; ``coursedir`` is nbgrader's ``CourseDirectory``."""
+    return Path(coursedir.format_path(coursedir.source_directory, ".", assignment)) / f"{notebook}.ipynb"
 
 
 def read_source(path: Path) -> NotebookNode:

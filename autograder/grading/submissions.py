@@ -1,0 +1,102 @@
+"""From a submitted notebook to a job: the same for the notebook at hand and for those that are sent ahead."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbgrader import utils
+
+from autograder.errors import LessonError
+from autograder.grading.job import Job, Settings
+from autograder.grading.source import read_source, source_path
+from autograder.judge.plan import Plan, Trial, answers_in, lesson_plan
+
+
+@dataclass(frozen=True)
+class Named:
+    """Whose notebook it is, of which assignment, under which name."""
+
+    student: str
+    assignment: str
+    notebook: str
+
+    @classmethod
+    def of(cls, resources: dict) -> Named:
+        """Read the names from nbgrader's resources."""
+        about = resources["nbgrader"]
+        return cls(about["student"], about["assignment"], about["notebook"])
+
+    def __str__(self) -> str:
+        return f"{self.student}/{self.assignment}/{self.notebook}"
+
+
+def resources_for(converter, path: str) -> dict:
+    """Return what nbgrader's converter would pass to the preprocessors of a submitted notebook."""
+    coursedir = converter.coursedir
+    folder = coursedir.format_path(
+        coursedir.submitted_directory, "(?P<student>.*)", "(?P<assignment>.*)", escape=True
+    )
+    found = re.match(re.escape(os.path.sep).join([folder, r"(?P<notebook>.*)\.ipynb"]), path)
+    if found is None:
+        raise LessonError(f"{path}: expected a notebook inside {coursedir.submitted_directory}/")
+    about = {**found.groupdict(), "db_url": coursedir.db_url}
+    name = about["notebook"]
+    return {"unique_key": name, "output_files_dir": f"{name}_files", "nbgrader": about}
+
+
+def unreadable(nb: NotebookNode) -> str:
+    """Return why the submitted file could not be read as a notebook; empty if it could."""
+    about = nb.metadata.get("autograder")
+    return str(about.get("unreadable", "")) if isinstance(about, dict) else ""
+
+
+def plan_for(coursedir, named: Named) -> tuple[Plan, NotebookNode | None]:
+    """Return the lesson's plan and the instructor's notebook; a plan without checks where scores come from outputs."""
+    try:
+        source = read_source(source_path(coursedir, named.assignment, named.notebook))
+    except LessonError:
+        return Plan((), ()), None
+    return lesson_plan(source), source
+
+
+def job_for(coursedir, nb: NotebookNode, named: Named, files: dict[str, bytes], settings: Settings) -> Job:
+    """Return the job of a sanitised notebook."""
+    plan, source = plan_for(coursedir, named)
+    skip: tuple[int, ...] = ()
+    told = None
+    if plan.checks:
+        skip = tuple(index for index, cell in enumerate(nb.cells) if cell.cell_type == "code" and utils.is_grade(cell))
+        told = replace(plan, trials=(Trial(named.student, answers_in(nb, source)),)).to_json()
+    return Job(str(named), nbformat.writes(nb, version=4), files, told, skip, settings)
+
+
+def files_beside(*folders: str, ignore: tuple[str, ...] = (), kept: frozenset[str] = frozenset()) -> dict[str, bytes]:
+    """Return the contents of what lies in the folders, by relative name; of a later folder it replaces the earlier's.
+
+    Links are left out. ``kept`` are names that a later folder does not replace.
+    """
+    found: dict[str, bytes] = {}
+    for number, folder in enumerate(folders):
+        for path in utils.find_all_files(folder, [*ignore, "*.ipynb"]):
+            name = os.path.relpath(path, folder)
+            if not os.path.islink(path) and not (number and name in kept):
+                found[name] = Path(path).read_bytes()
+    return found
+
+
+def wanted(converter, student: str, assignment: str) -> bool:
+    """Whether nbgrader will grade a submission (``BaseConverter.init_destination``, without its effects)."""
+    coursedir = converter.coursedir
+    if student in (coursedir.student_id_exclude or "").split(","):
+        return False
+    source = coursedir.format_path(coursedir.submitted_directory, student, assignment)
+    graded = coursedir.format_path(coursedir.autograded_directory, student, assignment)
+    if converter.force or not os.path.exists(graded):
+        return True
+    new, old = (coursedir.get_existing_timestamp(path) for path in (source, graded))
+    return bool(new and old and new > old)
