@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from autograder.judge.source import definitions_only, strip_magics
 
@@ -19,7 +19,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Check:
-    """One autograded cell: the instructor's source, hidden tests included."""
+    """One autograded cell: the instructor's source, hidden tests included (empty in the judge's process)."""
 
     grade_id: str
     exercise: str
@@ -56,6 +56,10 @@ class Plan:
 
     def checks_of(self, trial: Trial) -> list[Check]:
         return [check for check in self.checks if trial.only in (None, check.exercise)]
+
+    def without_checks_sources(self) -> Plan:
+        """Return what may be known before the answers have run."""
+        return replace(self, checks=tuple(replace(check, source="") for check in self.checks))
 
     def to_json(self) -> dict:
         return asdict(self)

@@ -10,20 +10,17 @@ import json
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autograder.judge.launching import Launched, launch
 from autograder.judge.listening import Lines
 from autograder.judge.plan import Check, Plan
-from autograder.judge.strays import MARK, end_strays
+from autograder.judge.sending import Outbox
 from autograder.judge.verdict import Verdict, score_of
 
-_HOME = Path(__file__).resolve().parents[2]
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from autograder.judge.worker import main; main()"
 NOT_JUDGED = "the grader could not judge this"
 """Begins the reason where the fault is the lesson's or the grader's, not the answer's."""
 
@@ -60,6 +57,7 @@ def judge(
     folder: Path | None = None,
     limits: Limits = DEFAULT_LIMITS,
     on_trial: Callable[[int, dict[str, Verdict]], None] = lambda number, verdicts: None,
+    launch: Callable[[bytes, tuple[int, ...]], Launched] = launch,
 ) -> list[dict[str, Verdict]]:
     """Judge every trial of a plan.
 
@@ -69,6 +67,8 @@ def judge(
         Where the learner's files lie: the working directory of their cells, and the last place imports look.
     on_trial : callable
         Called with a trial's number and verdicts as soon as they are complete.
+    launch : callable
+        Starts a process for a request and the descriptors it needs; see ``launching.py``.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def judge(
     progress = _Progress(verdicts=[{} for _ in plan.trials])
     deadline = time.monotonic() + limits.total
     while progress.trial < len(plan.trials) and not progress.broken:
-        _Child(plan, folder, limits, deadline, progress, on_trial).run()
+        _Child(plan, folder, limits, deadline, progress, on_trial, launch).run()
     if progress.broken:
         for number in range(progress.trial, len(plan.trials)):
             _fill(plan, progress, number, f"{NOT_JUDGED}: {progress.broken}")
@@ -98,55 +98,50 @@ def _zero(check: Check, reason: str) -> Verdict:
 class _Child:
     """One process, from its start to its end, however it ends."""
 
-    def __init__(self, plan, folder, limits, deadline, progress, on_trial) -> None:
-        self._plan, self._folder, self._limits = plan, folder, limits
+    def __init__(self, plan, folder, limits, deadline, progress, on_trial, launch=launch) -> None:
+        self._plan, self._folder, self._limits, self._launch = plan, folder, limits, launch
         self._deadline, self._progress, self._on_trial = deadline, progress, on_trial
-        self._nonce, self._mark = secrets.token_hex(16), secrets.token_hex(16)
+        self._nonce = secrets.token_hex(16)
         self._stage: tuple[str, object] = ("start", "")
+        self._outbox: Outbox | None = None
+        self._sent: set[tuple[int, str]] = set()
         self._ended = False
 
     def run(self) -> None:
-        reader, writer = os.pipe()
-        process = self._start(writer)
-        os.close(writer)
+        reader, to_us = os.pipe()
+        from_us, writer = os.pipe()
+        self._outbox = Outbox(writer, self._nonce)
         try:
-            why = self._listen(Lines(reader), process)
+            try:
+                process = self._launch(self._request(to_us, from_us), (to_us, from_us))
+            finally:
+                os.close(to_us)
+                os.close(from_us)
+            try:
+                why = self._listen(Lines(reader), process)
+            finally:
+                process.kill()
         finally:
             os.close(reader)
-            _kill(process)
-            end_strays(self._mark)
+            os.close(writer)
         if not self._ended:
-            self._blame(why or _how_it_ended(process.returncode))
+            self._blame(why or _how_it_ended(process.wait()))
 
-    def _start(self, writer: int) -> subprocess.Popen:
+    def _request(self, pipe: int, checks: int) -> bytes:
+        """Everything the child is told at its start: no check's source is among it."""
         request = {
             "nonce": self._nonce,
-            "pipe": writer,
+            "pipe": pipe,
+            "checks": checks,
             "folder": str(self._folder) if self._folder else "",
-            "plan": self._plan.to_json(),
+            "plan": self._plan.without_checks_sources().to_json(),
             "first": self._progress.trial,
             "done": list(self._progress.verdicts[self._progress.trial]),
             "skip": self._progress.skip,
         }
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        environment |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", MARK: self._mark}
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _START, str(_HOME)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(writer,),
-            start_new_session=True,
-            env=environment,
-        )
-        try:
-            process.stdin.write(json.dumps(request).encode())
-            process.stdin.close()
-        except BrokenPipeError:
-            pass
-        return process
+        return json.dumps(request).encode()
 
-    def _listen(self, lines: Lines, process: subprocess.Popen) -> str:
+    def _listen(self, lines: Lines, process: Launched) -> str:
         """Read events until the child ends or says nothing too long; return why it was given up, if it was.
 
         Only events count as a sign of life: an answer that fills the pipe with noise is silent.
@@ -160,6 +155,7 @@ class _Child:
                 seconds = self._limits.total if now >= self._deadline else patience
                 return f"took too long: stopped after {seconds:g} s"
             ended = process.poll() is not None
+            self._outbox.flush()
             for line in lines.left() if ended else lines.arrived(min(left, _GLANCE_SECONDS)):
                 if self._hear(line):
                     heard = time.monotonic()
@@ -187,6 +183,8 @@ class _Child:
             return False
         elif kind == "stage":
             self._stage = (event["kind"], event["which"])
+        elif kind == "ask":
+            return self._send(event["which"])
         elif kind == "verdict":
             return self._accept(event["verdict"])
         elif kind == "trial":
@@ -194,13 +192,28 @@ class _Child:
             self._next_trial(progress.trial)
         return True
 
+    def _under_way(self, grade_id: str) -> Check | None:
+        """Return the check of that name if it is the one under way and has no verdict yet."""
+        wanted = {check.grade_id: check for check in self._plan.checks_of(self._plan.trials[self._progress.trial])}
+        check = wanted[grade_id]
+        known = self._progress.verdicts[self._progress.trial]
+        return check if self._stage == ("check", check.grade_id) and check.grade_id not in known else None
+
+    def _send(self, grade_id: str) -> bool:
+        """Let the child have the source of the check under way, once."""
+        check, key = self._under_way(grade_id), (self._progress.trial, grade_id)
+        if check is None or key in self._sent:
+            return False
+        self._sent.add(key)
+        self._outbox.put(self._progress.trial, grade_id, check.source)
+        return True
+
     def _accept(self, said: dict) -> bool:
         """Take a verdict for the one check that is under way, once, and never for more than its points."""
-        wanted = {check.grade_id: check for check in self._plan.checks_of(self._plan.trials[self._progress.trial])}
-        check = wanted[said["grade_id"]]
-        known = self._progress.verdicts[self._progress.trial]
-        if self._stage != ("check", check.grade_id) or check.grade_id in known:
+        check = self._under_way(said["grade_id"])
+        if check is None:
             return False
+        known = self._progress.verdicts[self._progress.trial]
         score = score_of(float(said["score"]), check.points)
         notes = tuple(str(note) for note in said["notes"])
         known[check.grade_id] = Verdict(check.grade_id, check.exercise, check.points, score, str(said["reason"]), notes)
@@ -223,14 +236,6 @@ class _Child:
             self._next_trial(progress.trial)
         else:
             progress.broken = f"{why} before any of your cells ran"
-
-
-def _kill(process: subprocess.Popen) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    process.wait()
 
 
 def _how_it_ended(code: int) -> str:

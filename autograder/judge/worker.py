@@ -1,6 +1,7 @@
-"""The judge's own process: reads a plan, writes verdicts to a pipe that only its parent reads.
+"""The judge's own process: reads a plan without the checks, asks for each check in its turn, writes verdicts.
 
-Started as ``python -I -c`` by ``process.py``; a submission's folder is not importable before the seal is taken.
+Started by ``launching.py`` in a fresh interpreter, or forked from a warm one by another launcher; a submission's folder
+is not importable before the seal is taken.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
 
 from autograder.judge.plan import Plan
+from autograder.judge.sending import receive
 from autograder.judge.session import LessonBroken, Session
 from autograder.judge.verdict import Verdict
 
@@ -19,27 +20,40 @@ MOST_CHARACTERS = 10_000
 """Of a reason or a note."""
 
 
-def main() -> None:
-    """Run one request: ``{"nonce", "pipe", "folder", "plan", "first", "done", "skip"}`` from standard input."""
-    request = json.loads(sys.stdin.read())
-    os.set_inheritable(request["pipe"], False)
+def main(fds: tuple[int, int] | None = None) -> None:
+    """Run one request from standard input.
+
+    Parameters
+    ----------
+    fds : tuple of int, optional
+        Where the two descriptors are open, if not under the numbers that the request names: the one that verdicts
+        are written to, and the one that checks are read from.
+    """
+    request = json.loads(sys.stdin.buffer.read())
     _silence()
-    report = _reporter(request.pop("pipe"), request.pop("nonce"))
+    pipe, checks = fds or (request["pipe"], request["checks"])
+    for descriptor in (pipe, checks):
+        os.set_inheritable(descriptor, False)
+    line = _Line(pipe, checks, request.pop("nonce"))
     try:
-        _judge(request, report)
+        _judge(request, line)
     except LessonBroken as error:
-        report("broken", reason=str(error))
+        line.report("broken", reason=str(error))
     except Exception as error:  # noqa: BLE001 - the parent must hear of it, and there is no stderr
         last = traceback.extract_tb(error.__traceback__)[-1]
-        report("broken", reason=f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})")
-    report("end")
+        line.report("broken", reason=f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})")
+    line.report("end")
 
 
-def _judge(request: dict, report) -> None:
+def _judge(request: dict, line: _Line) -> None:
     plan = Plan.from_json(request["plan"])
     first, folder = request["first"], request["folder"]
     position = {"trial": first}
-    session = Session(plan, lambda kind, which: report("stage", trial=position["trial"], kind=kind, which=which))
+    session = Session(
+        plan,
+        lambda kind, which: line.report("stage", trial=position["trial"], kind=kind, which=which),
+        lambda check: line.ask(position["trial"], check.grade_id),
+    )
     if folder:
         os.chdir(folder)
         sys.path.append(folder)
@@ -49,22 +63,32 @@ def _judge(request: dict, report) -> None:
         done = frozenset(request["done"]) if resumed else frozenset()
         skip = {int(index): why for index, why in request["skip"].items()} if resumed else {}
         for verdict in session.run(trial, done, skip):
-            report("verdict", trial=number, verdict=_to_send(verdict))
-        report("trial", trial=number)
+            line.report("verdict", trial=number, verdict=_to_send(verdict))
+        line.report("trial", trial=number)
 
 
-def _reporter(pipe: int, nonce: str) -> Callable[..., None]:
-    """Return what writes one JSON line per event, marked with the nonce. A forked copy of this process has no pipe."""
-    held = [pipe]
-    os.register_at_fork(after_in_child=lambda: os.close(held.pop()) if held else None)
+class _Line:
+    """The two pipes to the parent. A forked copy of this process has neither."""
 
-    def report(event: str, **about) -> None:
-        line = json.dumps({"nonce": nonce, "event": event, **about}, default=str)
+    def __init__(self, pipe: int, checks: int, nonce: str) -> None:
+        self._pipe, self._checks, self._nonce = pipe, checks, nonce
+        self._held = [pipe, checks]
+        os.register_at_fork(after_in_child=lambda: [os.close(self._held.pop()) for _ in self._held[:]])
+
+    def report(self, event: str, **about) -> None:
+        """Write one JSON line, marked with the nonce."""
+        line = json.dumps({"nonce": self._nonce, "event": event, **about}, default=str)
         data = f"\n{line}\n".encode()
         while data:
-            data = data[os.write(held[0], data) :]
+            data = data[os.write(self._pipe, data) :]
 
-    return report
+    def ask(self, trial: int, grade_id: str) -> str:
+        """Return the source of the check under way, which the parent sends only now."""
+        self.report("ask", trial=trial, which=grade_id)
+        source = receive(self._checks, self._nonce, trial, grade_id)
+        if source is None:
+            raise OSError("the checks' pipe brought something else")
+        return source
 
 
 def _to_send(verdict: Verdict) -> dict:
