@@ -35,6 +35,8 @@ class FarmedExecute(Execute):
         if result.lost or result.ended:
             self.log.warning("%s: %s", resources["nbgrader"]["student"], result.lost or result.ended)
         fill_in(nb, result)
+        if result.ended and not result.verdicts:
+            _fail(nb, "NotRun", result.ended, lambda cell: cell.execution_count is None)
         return nb, resources
 
 
@@ -53,15 +55,17 @@ def fill_in(nb: NotebookNode, result: Result) -> None:
 
 def mark_unreadable(nb: NotebookNode, why: str) -> None:
     """Score every autograded cell 0 with the reason."""
-    _fail_all(nb, "Unreadable", why)
+    _fail(nb, "Unreadable", why)
 
 
 def mark_lost(nb: NotebookNode, why: str) -> None:
     """Score every autograded cell 0 with the reason; an instructor must look."""
-    _fail_all(nb, "NotGraded", f"the grader could not execute this: {why}")
+    _fail(nb, "NotGraded", f"the grader could not execute this: {why}")
 
 
-def _fail_all(nb: NotebookNode, name: str, text: str) -> None:
+def _fail(nb: NotebookNode, name: str, text: str, which=lambda cell: True) -> None:
+    """Give autograded cells an error. Without an output nbgrader would give them all of their points."""
     for cell in nb.cells:
-        if cell.cell_type == "code" and utils.is_grade(cell) and not utils.is_solution(cell):
-            cell.outputs = [new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}", "0 points."])]
+        if cell.cell_type == "code" and utils.is_grade(cell) and not utils.is_solution(cell) and which(cell):
+            error = new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}", "0 points."])
+            cell.outputs = [*cell.outputs, error]

@@ -17,7 +17,7 @@ from autograder.grading.course import Course, log, ready_for_nbgrader
 from autograder.grading.engines import engine_for
 from autograder.grading.farm import Farm
 from autograder.grading.job import Settings
-from autograder.grading.outcomes import failed, outcome_of
+from autograder.grading.outcomes import FAILED, failed, outcome_of
 from autograder.grading.pending import Pending
 from autograder.grading.progress import Display
 from autograder.grading.results import Results
@@ -124,7 +124,9 @@ def _fill_in(summary: Summary, converter: ClassAutograde) -> None:
     waiting = converter.pending.students() if summary.interrupted else set()
     for student in sorted(converter.wanted - waiting):
         why = converter.failures.get(student)
-        summary.outcomes.append(failed(student, why) if why else outcome_of(coursedir, student, assignment))
+        outcome = failed(student, why) if why else outcome_of(coursedir, student, assignment)
+        if not (summary.interrupted and outcome.state == FAILED):
+            summary.outcomes.append(outcome)
 
 
 @contextlib.contextmanager
