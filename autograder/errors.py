@@ -18,6 +18,9 @@ The tree::
     ├── LessonError           a lesson source cannot be built: file, cell, reason
     ├── LessonBroken          the instructor's own cells do not run, so nothing can be judged
     ├── GradingFailed         nbgrader did not get through an assignment
+    │   ├── ConfinementUnavailable
+    │   │                     a sandbox is required, and this machine has none
+    │   └── ForkRefused       the warm process cannot make a child; a cold one can
     └── LaunchError           publishing or starting the course failed
 """
 
@@ -121,6 +124,14 @@ class LessonBroken(AutograderError):
 
 class GradingFailed(AutograderError):
     """nbgrader could not finish a command; the text ends with its own log."""
+
+
+class ConfinementUnavailable(GradingFailed):
+    """A sandbox is required or was chosen, and cannot be made here."""
+
+
+class ForkRefused(GradingFailed):
+    """The process that should fork a child did not; the text says why."""
 
 
 class LaunchError(AutograderError, RuntimeError):
