@@ -45,6 +45,18 @@ class Trial:
     answers: tuple[Answer, ...]
     only: str | None = None
 
+    def exercise_of(self, filename: str) -> str | None:
+        """Return the exercise whose answer was compiled under this name."""
+        return next((a.exercise for a in self.answers if f"<{a.label}>" == filename), None)
+
+    def line(self, filename: str, number: int) -> str:
+        """Quote a line of one of the learner's cells: ``line 3: `source` ``; empty where it is none of theirs."""
+        sources = [a.source for a in self.answers if f"<{a.label}>" == filename]
+        if not sources:
+            return ""
+        lines = sources[0].split("\n")
+        return f"line {number}: `{lines[number - 1].strip()}`" if 0 < number <= len(lines) else f"line {number}"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -53,6 +65,11 @@ class Plan:
     given: tuple[Given, ...]
     checks: tuple[Check, ...]
     trials: tuple[Trial, ...] = field(default=())
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The names of the instructor's cells."""
+        return (*(given.name for given in self.given), *(check.grade_id for check in self.checks))
 
     def checks_of(self, trial: Trial) -> list[Check]:
         return [check for check in self.checks if trial.only in (None, check.exercise)]

@@ -12,14 +12,14 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autograder.judge.launching import Launched, launch
 from autograder.judge.listening import Lines
 from autograder.judge.plan import Check, Plan
-from autograder.judge.sending import Outbox
-from autograder.judge.verdict import Verdict, score_of
+from autograder.judge.sending import GONE, Outbox
+from autograder.judge.verdict import Verdict, score_of, spied
 
 NOT_JUDGED = "the grader could not judge this"
 """Begins the reason where the fault is the lesson's or the grader's, not the answer's."""
@@ -49,6 +49,7 @@ class _Progress:
     trial: int = 0
     verdicts: list[dict[str, Verdict]] = field(default_factory=list)
     skip: dict[int, str] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
     broken: str = ""
 
 
@@ -164,29 +165,34 @@ class _Child:
 
     def _hear(self, line: bytes) -> bool:
         """Act on one line, if it is an event that can come now; say whether it was."""
+        nonce, _, said = line.partition(b" ")
+        if not secrets.compare_digest(nonce, self._nonce.encode()):
+            return False
         try:
-            event = json.loads(line)
-            if not isinstance(event, dict) or event.get("nonce") != self._nonce:
+            texts = json.loads(said)
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
                 return False
-            return self._act(event)
+            return self._act(*texts)
         except (ValueError, TypeError, LookupError, RecursionError):
             return False
 
-    def _act(self, event: dict) -> bool:
-        kind, progress = event["event"], self._progress
+    def _act(self, kind: str, *texts: str) -> bool:
+        progress = self._progress
         if kind == "broken":
-            progress.broken = str(event["reason"])
+            (progress.broken,) = texts
         elif kind == "end":
             self._ended = bool(progress.broken) or progress.trial == len(self._plan.trials)
             return self._ended
-        elif event["trial"] != progress.trial:
+        elif kind == "noted":
+            self._note(*texts)
+        elif int(texts[0]) != progress.trial:
             return False
         elif kind == "stage":
-            self._stage = (event["kind"], event["which"])
+            self._stage = (texts[1], int(texts[2]) if texts[1] == "answer" else texts[2])
         elif kind == "ask":
-            return self._send(event["which"])
+            return self._send(texts[1])
         elif kind == "verdict":
-            return self._accept(event["verdict"])
+            return self._accept(*texts[1:])
         elif kind == "trial":
             _fill(self._plan, progress, progress.trial, f"{NOT_JUDGED}: its verdict was lost on the way")
             self._next_trial(progress.trial)
@@ -208,20 +214,34 @@ class _Child:
         self._outbox.put(self._progress.trial, grade_id, check.source)
         return True
 
-    def _accept(self, said: dict) -> bool:
+    def _accept(self, grade_id: str, score: str, reason: str, *notes: str) -> bool:
         """Take a verdict for the one check that is under way, once, and never for more than its points."""
-        check = self._under_way(said["grade_id"])
+        check = self._under_way(grade_id)
         if check is None:
             return False
         known = self._progress.verdicts[self._progress.trial]
-        score = score_of(float(said["score"]), check.points)
-        notes = tuple(str(note) for note in said["notes"])
-        known[check.grade_id] = Verdict(check.grade_id, check.exercise, check.points, score, str(said["reason"]), notes)
+        points = score_of(float(score), check.points)
+        known[check.grade_id] = Verdict(check.grade_id, check.exercise, check.points, points, reason, notes)
         return True
 
+    def _note(self, did: str, filename: str, number: str) -> None:
+        """Remember what the audit hook saw, whatever the child's own memory is made to say later."""
+        trial, (kind, which) = self._plan.trials[self._progress.trial], self._stage
+        exercise = trial.exercise_of(filename)
+        if exercise is None and kind == "check":
+            exercise = next((check.exercise for check in self._plan.checks if check.grade_id == which), None)
+        elif exercise is None and kind == "answer":
+            exercise = trial.answers[which].exercise
+        if exercise is not None:
+            self._progress.seen.setdefault(exercise, str(spied(did, trial.line(filename, int(number)))))
+
     def _next_trial(self, number: int) -> None:
-        self._on_trial(number, self._progress.verdicts[number])
-        self._progress.trial, self._progress.skip = number + 1, {}
+        verdicts, seen = self._progress.verdicts[number], self._progress.seen
+        for grade_id, verdict in verdicts.items():
+            if verdict.score and verdict.exercise in seen:
+                verdicts[grade_id] = replace(verdict, score=0.0, reason=seen[verdict.exercise])
+        self._on_trial(number, verdicts)
+        self._progress.trial, self._progress.skip, self._progress.seen = number + 1, {}, {}
 
     def _blame(self, why: str) -> None:
         """Charge what the child was busy with, and set up the rest for the next child."""
@@ -239,6 +259,8 @@ class _Child:
 
 
 def _how_it_ended(code: int) -> str:
+    if code == GONE:
+        return "your code closed or replaced the pipes by which the grader speaks"
     if code < 0:
         return f"your code ended the grading process ({signal.Signals(-code).name})"
     return f"your code ended the grading process (exit status {code})"

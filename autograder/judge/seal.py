@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType, ModuleType
 
 import numpy
@@ -35,7 +35,7 @@ from autograder.judge.trusted import OUTSIDE_CLASSES, load_trusted, outside_modu
 class Seal:
     """A snapshot of everything trusted, taken before any of the learner's code runs."""
 
-    def __init__(self, extra: Iterable[ModuleType] = ()) -> None:
+    def __init__(self, extra: Iterable[ModuleType] = (), rewrites: Callable[[], int] = lambda: 0) -> None:
         ours = load_trusted()
         outside, with_code = outside_modules()
         device_modules = [module for module in extra if isinstance(module, ModuleType)]
@@ -47,11 +47,13 @@ class Seal:
         spaces = {id(o): SealedNames(o, _label(o), isinstance(o, type) or o in ours, own) for o in owned}
         others = {id(o): SealedNames(o, _label(o), False, own) for o in borrowed if id(o) not in spaces}
         objects = [SealedObject(name, thing) for name, thing in _instances(ours)]
+        self._codes = SealedFunctions(functions)
+        self._rewrites, self._seen_rewrites = rewrites, rewrites()
         self._modules = {module.__name__: module for module in (*ours, *outside)}
         self._parts = (
             *spaces.values(),
             SealedGroup(list(others.values())),
-            SealedFunctions(functions),
+            self._codes,
             *objects,
             *_hook_tables(outside),
         )
@@ -59,14 +61,21 @@ class Seal:
         self._builtins_now = vars(builtins)
         self._sealers = (globals(), vars(sealed))
 
-    def broken(self) -> list[str]:
-        """Name what differs from the snapshot, in words such as ```torch.cuda.memory_allocated` ``."""
+    def broken(self, thoroughly: bool = True) -> list[str]:
+        """Name what differs from the snapshot, in words such as ```torch.cuda.memory_allocated` ``.
+
+        Without ``thoroughly``, the code of functions is looked at only where Python said that some was rewritten.
+        """
         found = self._broken_tools()
         if found:
             return found
         found = [name for name, module in self._modules.items() if sys.modules.get(name) is not module]
+        rewrites = self._rewrites()
         for part in self._parts:
-            found += part.broken()
+            if part is not self._codes or thoroughly or rewrites != self._seen_rewrites:
+                found += part.broken()
+        if not found:
+            self._seen_rewrites = rewrites
         return list(dict.fromkeys(found))
 
     def _broken_tools(self) -> list[str]:

@@ -3,8 +3,7 @@
 ``T`` holds the instructor's cells and is where checks run. ``S`` starts from a copy of them and is where the
 learner's cells run. Before a check only the names that the exercises export go from S to T, so a given helper that
 the learner redefined, or a check that the learner replaced, never meets the check.
-What remains possible inside one Python process (walking frames or the garbage collector's objects, threads) is
-listed in docs/architecture.md.
+What remains possible inside one Python process is listed in docs/security.md.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ from types import CodeType
 from autograder.errors import LessonBroken
 from autograder.judge import canary
 from autograder.judge.audit import Books
+from autograder.judge.eyes import Eyes, shared_eyes
 from autograder.judge.helpers import Namespace, bound_by
 from autograder.judge.plan import Answer, Check, Given, Plan, Trial
 from autograder.judge.seal import Seal
 from autograder.judge.torch_state import Switches, Threads
-from autograder.judge.verdict import Verdict, explain, left_on, score_of, tampered
+from autograder.judge.verdict import Verdict, explain, left_on, score_of, spied, tampered
 from autograder.judge.watched import watched_body
 from autograder.session import current_lesson, device_module
 from autograder.trace import default_device
@@ -34,7 +34,7 @@ class _Loaded:
 
     namespace: dict
     errors: dict[str, str] = field(default_factory=dict)
-    replaced_by_answer: dict[str, list[str]] = field(default_factory=dict)
+    tampering: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
 
@@ -49,6 +49,8 @@ class Session:
         watches this process knows what hung or killed it.
     source_of : callable
         Gives a check's source when its turn has come.
+    eyes : Eyes, optional
+        An audit hook that was opened before; otherwise one for the whole process, open only while a trial runs.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Session:
         plan: Plan,
         stage: Callable[[str, object], None] = lambda kind, which: None,
         source_of: Callable[[Check], str] = lambda check: check.source,
+        eyes: Eyes | None = None,
     ) -> None:
         self._plan = plan
+        self._eyes = eyes or shared_eyes()
         self._stage, self._source_of = stage, source_of
         self._setup: dict | None = None
         self._device = None
@@ -65,6 +69,7 @@ class Session:
         self._switches: Switches | None = None
         self._threads: Threads | None = None
         self._books: Books | None = None
+        self._instructors_files = frozenset(f"<{cell}>" for cell in plan.cells)
         self._globals = frozenset().union(*(bound_by(_compiled(g.source), only_globals=True) for g in plan.given))
 
     def run(self, trial: Trial, done: frozenset[str] = frozenset(), skip: dict[int, str] | None = None):
@@ -80,12 +85,27 @@ class Session:
             if not given.setup:
                 self._run_given(given, trusted)
         self._threads, self._books = Threads(), Books()
-        loaded = self._load(trial, trusted, skip or {})
-        for check in self._plan.checks_of(trial):
-            if check.grade_id not in done:
-                self._stage("check", check.grade_id)
-                yield self._judge(check, trusted, loaded)
-        self._calm()
+        loaded = _Loaded(self._copy_for_learner(trusted))
+        helpers = Namespace(trusted, self._globals)
+        self._eyes.arm(self._instructors_files)
+        try:
+            for index, answer in enumerate(trial.answers):
+                if skip and index in skip:
+                    loaded.errors[answer.exercise or ""] = skip[index]
+                    continue
+                self._stage("answer", index)
+                self._load(answer, trial, loaded, helpers)
+            self._calm()
+            for check in self._plan.checks_of(trial):
+                if check.grade_id not in done:
+                    self._stage("check", check.grade_id)
+                    verdict = self._judge(check, trial, trusted, loaded)
+                    self._calm()
+                    gc.disable()
+                    yield verdict
+                    gc.enable()
+        finally:
+            self._eyes.disarm()
 
     def _given_namespace(self) -> dict:
         if self._setup is None:
@@ -111,7 +131,7 @@ class Session:
         """
         if self._seal is None:
             self._device = default_device() if current_lesson() else None
-            self._seal = Seal(extra=[device_module()])
+            self._seal = Seal([device_module()], self._eyes.rewrites)
             gc.collect()
             gc.freeze()
             self._switches = Switches()
@@ -121,23 +141,28 @@ class Session:
         self._seal.restore()
         self._switches.restore()
 
-    def _load(self, trial: Trial, trusted: dict, skip: dict[int, str]) -> _Loaded:
-        loaded = _Loaded(self._copy_for_learner(trusted))
-        helpers = Namespace(trusted, self._globals)
-        for index, answer in enumerate(trial.answers):
-            if index in skip:
-                loaded.errors[answer.exercise or ""] = skip[index]
-                continue
-            self._stage("answer", index)
-            self._run_answer(answer, loaded)
-            replaced = self._seal.broken() + helpers.broken()
-            self._seal.restore()
-            helpers.restore()
-            if replaced and answer.exercise:
-                loaded.replaced_by_answer.setdefault(answer.exercise, []).extend(replaced)
-            elif replaced:
-                loaded.notes.append(str(tampered(replaced, f"in {answer.label}; it was put back")))
-        return loaded
+    def _load(self, answer: Answer, trial: Trial, loaded: _Loaded, helpers: Namespace) -> None:
+        """Run one of the learner's cells, and undo and note what it replaced or tried."""
+        self._run_answer(answer, loaded)
+        self._take_notes(trial, loaded, answer.exercise)
+        replaced = self._seal.broken() + helpers.broken()
+        self._seal.restore()
+        helpers.restore()
+        if replaced and answer.exercise:
+            error = tampered(replaced, f"in your answer to {answer.exercise}")
+            loaded.tampering.setdefault(answer.exercise, str(error))
+        elif replaced:
+            loaded.notes.append(str(tampered(replaced, f"in {answer.label}; it was put back")))
+
+    def _take_notes(self, trial: Trial, loaded: _Loaded, during: str | None) -> None:
+        """Charge what the audit hook saw to the exercise whose cell did it, else to the one under way."""
+        for seen in self._eyes.take():
+            exercise = trial.exercise_of(seen.filename) or during
+            text = str(spied(seen.did, trial.line(seen.filename, seen.line)))
+            if exercise:
+                loaded.tampering.setdefault(exercise, text)
+            else:
+                loaded.notes.append(f"{text} It was stopped.")
 
     def _copy_for_learner(self, trusted: dict) -> dict:
         """Run the given cells again for the learner, but share the classes, so that ``isinstance`` still holds."""
@@ -159,40 +184,44 @@ class Session:
             if answer.exercise:
                 loaded.errors[answer.exercise] = explain(error, frozenset(loaded.files))
 
-    def _judge(self, check: Check, trusted: dict, loaded: _Loaded) -> Verdict:
+    def _judge(self, check: Check, trial: Trial, trusted: dict, loaded: _Loaded) -> Verdict:
         notes = tuple(loaded.notes)
 
         def verdict(score: float, reason: str = "") -> Verdict:
             return Verdict(check.grade_id, check.exercise, check.points, score, reason, notes)
 
-        self._calm()
-        if check.exercise in loaded.replaced_by_answer:
-            where = f"in your answer to {check.exercise}"
-            return verdict(0.0, str(tampered(loaded.replaced_by_answer[check.exercise], where)))
+        if check.exercise in loaded.tampering:
+            return verdict(0.0, loaded.tampering[check.exercise])
         missing = [name for name in check.exports if name not in loaded.namespace]
         if missing:
             return verdict(0.0, _not_defined(missing, loaded.errors.get(check.exercise)))
+        value, reason = 0.0, ""
         try:
-            value = self._run_check(check, trusted, loaded)
+            value = self.run_check(check, trusted, loaded)
         except BaseException as error:  # noqa: BLE001 - as above
-            return verdict(0.0, explain(error, frozenset(loaded.files)))
+            reason = explain(error, frozenset(loaded.files))
+        self._take_notes(trial, loaded, check.exercise)
+        reason = loaded.tampering.get(check.exercise, reason)
+        if reason:
+            return verdict(0.0, reason)
         score = score_of(value, check.points)
         return verdict(score, "" if score >= check.points else f"{score:g} of {check.points:g} points")
 
-    def _run_check(self, check: Check, trusted: dict, loaded: _Loaded):
-        """Run the instructor's source in T, with the exported names in place while it runs."""
-        before = dict(trusted)
-        exports = {name for other in self._plan.checks for name in other.exports}
-        trusted.update({name: loaded.namespace[name] for name in exports if name in loaded.namespace})
+    def run_check(self, check: Check, trusted: dict, loaded: _Loaded):
+        """Run the instructor's source in T, with the exported names in place while it runs; return its last value."""
+        self._nothing_left_on()
         binding: frozenset[str] = frozenset()
 
-        def verify() -> None:
-            replaced = self._seal.broken() + namespace.broken(binding)
+        def verify(thoroughly: bool = False) -> None:
+            replaced = self._seal.broken(thoroughly) + namespace.broken(binding)
             if replaced:
                 raise tampered(replaced, "while your answer ran")
             self._books.check()
 
-        statements = list(watched_body(self._source_of(check), f"<{check.grade_id}>", verify))
+        statements = watched_body(self._source_of(check), f"<{check.grade_id}>", verify)
+        before = dict(trusted)
+        exports = {name for other in self._plan.checks for name in other.exports}
+        trusted.update({name: loaded.namespace[name] for name in exports if name in loaded.namespace})
         anywhere = self._globals.union(*(bound_by(code, only_globals=True) for code, _ in statements))
         namespace = Namespace(trusted, anywhere)
         try:
@@ -205,6 +234,7 @@ class Session:
                 self._nothing_left_on()
                 namespace.accept()
             self._sing()
+            verify(thoroughly=True)
             return value
         finally:
             namespace.restore()

@@ -9,6 +9,8 @@ from types import TracebackType
 
 from autograder.errors import CheckFailed, Tampered
 
+_TRACEBACK = vars(BaseException)["__traceback__"]
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -44,13 +46,26 @@ def score_of(value, points: float) -> float:
 
 
 def explain(error: BaseException, learners_files: frozenset[str]) -> str:
-    """Put an exception into words: its message, and the learner's line it came from if it came from one."""
-    text = _text(error)
+    """Put an exception into words: its message, and the learner's line it came from if it came from one.
+
+    The exception may be of the learner's making: whatever its methods do, a text comes out.
+    """
+    try:
+        return _explained(error, learners_files)
+    except BaseException:  # noqa: BLE001 - a learner's exception may raise anything in __str__
+        return "an exception whose message cannot be shown"
+
+
+def _explained(error: BaseException, learners_files: frozenset[str]) -> str:
+    said = str.__str__(str(error))
     if isinstance(error, CheckFailed):
-        return text
-    line = _last_line(error.__traceback__, learners_files)
+        return said
     if isinstance(error, NotImplementedError):
-        text = "not implemented: " + (str(error) or "the exercise still raises NotImplementedError")
+        text = "not implemented: " + (said or "the exercise still raises NotImplementedError")
+    else:
+        name = str.__str__(type(error).__name__)
+        text = f"{name}: {said}" if said else name
+    line = _last_line(_TRACEBACK.__get__(error), learners_files)
     return f"{text} ({line})" if line else text
 
 
@@ -64,6 +79,15 @@ def tampered(names: list[str], where: str) -> Tampered:
     )
 
 
+def spied(did: str, where: str) -> Tampered:
+    """Return the error that says what the learner's code tried, and in which line."""
+    return Tampered(
+        "tampered",
+        actual=f"the answer {did}" + (f", {where}" if where else ""),
+        next_step="Nothing of that kind is needed: take it out",
+    )
+
+
 def left_on(switches: list[str]) -> Tampered:
     """Return the error that says what was still on when the results were to be looked at."""
     return Tampered(
@@ -71,16 +95,6 @@ def left_on(switches: list[str]) -> Tampered:
         actual=f"{' and '.join(switches)} while your results were checked",
         next_step="Let your code end what it begins: leave modes, take hooks out, join threads",
     )
-
-
-def _text(error: BaseException) -> str:
-    if isinstance(error, CheckFailed):
-        return str(error)
-    try:
-        said = str(error)
-    except Exception:  # noqa: BLE001 - a learner's exception may raise in __str__
-        said = "(its message cannot be shown)"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _last_line(traceback: TracebackType | None, learners_files: frozenset[str]) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import CodeType
 
 _PLACE = "\0look at the seal\0"
 """Stands where the function itself goes once the code is compiled."""
 
 
-def watched_body(source: str, filename: str, verify: Callable[[], None]) -> Iterator[tuple[CodeType, bool]]:
-    """Yield the top-level statements as code objects, with whether it is the last expression (to be evaluated)."""
+def watched_body(source: str, filename: str, verify: Callable[[], None]) -> list[tuple[CodeType, bool]]:
+    """Return the top-level statements as code objects, with whether it is the last expression (to be evaluated)."""
+    found = []
     tree = ast.fix_missing_locations(_Watcher().visit(ast.parse(source, filename)))
     for index, statement in enumerate(tree.body):
         is_last = isinstance(statement, ast.Expr) and index == len(tree.body) - 1
@@ -26,7 +27,8 @@ def watched_body(source: str, filename: str, verify: Callable[[], None]) -> Iter
                 code = compile(ast.Expression(statement.value), filename, "eval", dont_inherit=True)
             else:
                 code = compile(ast.Module([statement], []), filename, "exec", dont_inherit=True)
-        yield _with_function(code, verify), is_last
+        found.append((_with_function(code, verify), is_last))
+    return found
 
 
 class _Watcher(ast.NodeTransformer):

@@ -1,4 +1,4 @@
-"""The judge's own process: reads a plan without the checks, asks for each check in its turn, writes verdicts.
+"""The judge's own process: reads a plan without the checks, asks for each check in its turn, says the verdicts.
 
 Started by ``launching.py`` in a fresh interpreter, or forked from a warm one by another launcher; a submission's folder
 is not importable before the seal is taken.
@@ -11,8 +11,9 @@ import os
 import sys
 import traceback
 
-from autograder.judge.plan import Plan
-from autograder.judge.sending import receive
+from autograder.judge.eyes import ASK, SAY, Eyes, open_eyes
+from autograder.judge.plan import Check, Plan
+from autograder.judge.sending import open_line
 from autograder.judge.session import LessonBroken, Session
 from autograder.judge.verdict import Verdict
 
@@ -34,67 +35,73 @@ def main(fds: tuple[int, int] | None = None) -> None:
     pipe, checks = fds or (request["pipe"], request["checks"])
     for descriptor in (pipe, checks):
         os.set_inheritable(descriptor, False)
-    line = _Line(pipe, checks, request.pop("nonce"))
+    voice = _Voice()
+    eyes = open_eyes(open_line(pipe, checks, request.pop("nonce")), voice.chains())
     try:
-        _judge(request, line)
+        _judge(request, voice, eyes)
     except LessonBroken as error:
-        line.report("broken", reason=str(error))
+        voice.say("broken", str(error))
     except Exception as error:  # noqa: BLE001 - the parent must hear of it, and there is no stderr
         last = traceback.extract_tb(error.__traceback__)[-1]
-        line.report("broken", reason=f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})")
-    line.report("end")
+        voice.say("broken", f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})")
+    voice.say("end")
 
 
-def _judge(request: dict, line: _Line) -> None:
+def _judge(request: dict, voice: _Voice, eyes: Eyes) -> None:
     plan = Plan.from_json(request["plan"])
     first, folder = request["first"], request["folder"]
-    position = {"trial": first}
-    session = Session(
-        plan,
-        lambda kind, which: line.report("stage", trial=position["trial"], kind=kind, which=which),
-        lambda check: line.ask(position["trial"], check.grade_id),
-    )
+    session = Session(plan, voice.stage, voice.source_of, eyes)
     if folder:
         os.chdir(folder)
         sys.path.append(folder)
     for number, trial in enumerate(plan.trials[first:], start=first):
-        position["trial"] = number
+        voice.trial = str(number)
         resumed = number == first
         done = frozenset(request["done"]) if resumed else frozenset()
         skip = {int(index): why for index, why in request["skip"].items()} if resumed else {}
         for verdict in session.run(trial, done, skip):
-            line.report("verdict", trial=number, verdict=_to_send(verdict))
-        line.report("trial", trial=number)
+            voice.say("verdict", voice.trial, *_to_send(verdict))
+        voice.say("trial", voice.trial)
 
 
-class _Line:
-    """The two pipes to the parent. A forked copy of this process has neither."""
+class _Voice:
+    """Speaks to the parent through the audit hook, which alone has the pipes, and heeds only the callers in ``chains``."""
 
-    def __init__(self, pipe: int, checks: int, nonce: str) -> None:
-        self._pipe, self._checks, self._nonce = pipe, checks, nonce
-        self._held = [pipe, checks]
-        os.register_at_fork(after_in_child=lambda: [os.close(self._held.pop()) for _ in self._held[:]])
+    def __init__(self) -> None:
+        self.trial = "0"
+        self._audit = sys.audit
 
-    def report(self, event: str, **about) -> None:
-        """Write one JSON line, marked with the nonce."""
-        line = json.dumps({"nonce": self._nonce, "event": event, **about}, default=str)
-        data = f"\n{line}\n".encode()
-        while data:
-            data = data[os.write(self._pipe, data) :]
+    @staticmethod
+    def chains() -> tuple:
+        """Return who may speak, and by whom it must have been called."""
+        code = _Voice.say.__code__, _Voice.stage.__code__, _Voice.source_of.__code__
+        return (
+            (code[0], main.__code__),
+            (code[0], _judge.__code__),
+            (code[1], Session.run.__code__),
+            (code[2], Session.run_check.__code__),
+        )
 
-    def ask(self, trial: int, grade_id: str) -> str:
+    def say(self, *texts: str) -> None:
+        """Say what has happened."""
+        self._audit(SAY, *texts)
+
+    def stage(self, kind: str, which: object) -> None:
+        """Say what begins now."""
+        self._audit(SAY, "stage", self.trial, kind, f"{which}")
+
+    def source_of(self, check: Check) -> str:
         """Return the source of the check under way, which the parent sends only now."""
-        self.report("ask", trial=trial, which=grade_id)
-        source = receive(self._checks, self._nonce, trial, grade_id)
-        if source is None:
-            raise OSError("the checks' pipe brought something else")
-        return source
+        box: list[str] = []
+        self._audit(SAY, "ask", self.trial, check.grade_id)
+        self._audit(ASK, box, self.trial, check.grade_id)
+        return box.pop()
 
 
-def _to_send(verdict: Verdict) -> dict:
-    """A verdict as plain data; an exception's message may be of any length."""
-    notes = [note[:MOST_CHARACTERS] for note in verdict.notes]
-    return {**vars(verdict), "reason": verdict.reason[:MOST_CHARACTERS], "notes": notes}
+def _to_send(verdict: Verdict) -> list[str]:
+    """A verdict as texts; an exception's message may be of any length."""
+    texts = verdict.reason, *verdict.notes
+    return [verdict.grade_id, repr(verdict.score), *(text[:MOST_CHARACTERS] for text in texts)]
 
 
 def _silence() -> None:

@@ -24,9 +24,13 @@ for fd in range(3, 64):
     except OSError: pass
 """
 DAEMON = """
+import pydoc
+pydoc.tempfilepager('', "setsid sleep 600 & echo $! > {pid_file}; true")
+"""
+"""A process in a session of its own, by a library that may start processes."""
+FORK = """
 import os, time
 if os.fork() == 0:
-    os.setsid()
     time.sleep(600)
     os._exit(0)
 """
@@ -46,8 +50,9 @@ TRIALS = {
     "writes a message without an end": RIGHT + TO_THE_PIPE.format(data="b'x' * 5_000_000"),
     "writes for ever": "while True:\n" + textwrap.indent(TO_THE_PIPE.format(data="b'\\n' * 60_000"), "    "),
     "closes the pipe and waits": "import os\nos.closerange(3, 64)\nwhile True: pass\n",
-    "leaves a daemon behind": RIGHT + DAEMON,
-    "leaves a daemon behind and dies": DAEMON + "os._exit(5)\n",
+    "leaves a daemon behind": RIGHT + DAEMON.format(pid_file="/dev/null"),
+    "leaves a daemon behind and dies": DAEMON.format(pid_file="/dev/null") + "import os\nos._exit(5)\n",
+    "forks": RIGHT + FORK,
     "goes on as two": "import os\ndef answer(x):\n    os.fork()\n    return total(x)\n",
     "raises a very long message": "def answer(x):\n    raise ValueError('y' * 20_000_000)\n",
     "prints a lot": RIGHT + "print('x' * 10_000_000)\n",
@@ -80,7 +85,8 @@ def verdicts():
         ("closes the pipe and waits", 0, "took too long: stopped after 3 s"),
         ("leaves a daemon behind", 2, ""),
         ("leaves a daemon behind and dies", 0, "exit status 5"),
-        ("goes on as two", 2, ""),
+        ("forks", 0, "tampered: the answer started or replaced a process (os.fork), line 4: `if os.fork() == 0:`"),
+        ("goes on as two", 0, "(os.fork)"),
         ("raises a very long message", 0, "ValueError: yyy"),
         ("prints a lot", 2, ""),
         ("reads from standard input", 0, "EOFError"),
@@ -129,13 +135,9 @@ def test_files_beside_the_notebook_cannot_stand_in_for_the_package(tmp_path):
 
 
 def test_a_daemon_does_not_outlive_the_judge(tmp_path):
-    """GIVEN an answer that forks a process into a session of its own, THEN that process is gone after the verdict."""
+    """GIVEN an answer that leaves a process in a session of its own, THEN that process is gone after the verdict."""
     pid_file = tmp_path / "pid"
-    daemon = DAEMON.replace(
-        "    os.setsid()", f"    os.setsid()\n    open({str(pid_file)!r}, 'w').write(str(os.getpid()))"
-    )
-    wait = f"while not os.path.exists({str(pid_file)!r}) or not open({str(pid_file)!r}).read(): time.sleep(0.01)\n"
-    trial = Trial("t", (Answer("a", RIGHT + daemon + wait, "answer"),))
+    trial = Trial("t", (Answer("a", RIGHT + DAEMON.format(pid_file=pid_file), "answer"),))
     (verdicts,) = judge(dataclasses.replace(make_plan(), trials=(trial,)))
     assert verdicts["check-answer"].score == 2
     deadline = time.monotonic() + 30
@@ -172,15 +174,16 @@ def test_a_forged_report_is_taken_only_where_it_can_come():
     plan = dataclasses.replace(make_plan(), trials=(Trial("t", ()), Trial("u", ())))
     progress = _Progress(verdicts=[{}, {}])
     child = _Child(plan, None, Limits(), 0.0, progress, lambda number, verdicts: None)
-    said = {"grade_id": "check-answer", "score": 99, "reason": "", "notes": []}
 
-    def hear(**event) -> bool:
-        return child._hear(json.dumps({"nonce": child._nonce, **event}).encode())
+    def hear(*said: str) -> bool:
+        return child._hear(f"{child._nonce} {json.dumps(said)}".encode())
 
-    assert not hear(event="verdict", trial=0, verdict=said), "no check is under way"
-    assert not hear(event="end"), "nothing has been judged"
-    assert hear(event="stage", trial=0, kind="check", which="check-answer")
-    assert not hear(event="verdict", trial=1, verdict=said), "another trial is under way"
-    assert hear(event="verdict", trial=0, verdict=said)
-    assert not hear(event="verdict", trial=0, verdict={**said, "score": 1}), "it was said before"
+    verdict = ("check-answer", "99", "")
+    assert not hear("verdict", "0", *verdict), "no check is under way"
+    assert not hear("end"), "nothing has been judged"
+    assert hear("stage", "0", "check", "check-answer")
+    assert not hear("verdict", "1", *verdict), "another trial is under way"
+    assert not child._hear(f"guess {json.dumps(['verdict', '0', *verdict])}".encode()), "the secret is wrong"
+    assert hear("verdict", "0", *verdict)
+    assert not hear("verdict", "0", "check-answer", "1", ""), "it was said before"
     assert progress.verdicts[0]["check-answer"].score == 2

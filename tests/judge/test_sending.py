@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import threading
+import subprocess
+import sys
 
 import pytest
 
 from autograder.judge.launching import launch
 from autograder.judge.plan import Answer, Check, Trial
 from autograder.judge.process import Limits, _Child, _Progress, judge
-from autograder.judge.sending import Outbox, receive
+from autograder.judge.sending import GONE, Outbox
 from tests.judge.conftest import CHECK, RIGHT, make_plan
 
 
@@ -25,22 +26,48 @@ def pipe():
         os.close(descriptor)
 
 
+ASKS = """
+import os, sys
+from autograder.judge.sending import open_line
+pipe, checks = map(int, sys.argv[1:3])
+line = open_line(pipe, checks, sys.argv[3])
+exec(sys.argv[6])
+print(len(line.ask(*sys.argv[4:6])))
+"""
+
+
+def asking(pipe, *asked: str, first: str = "") -> subprocess.Popen:
+    """Start a process that asks for a check and prints its length, after it ran ``first``."""
+    command = [sys.executable, "-c", ASKS, str(pipe[1]), str(pipe[0]), *asked, first]
+    return subprocess.Popen(command, pass_fds=pipe, stdout=subprocess.PIPE, text=True)
+
+
 def test_sending_waits_for_nobody(pipe):
     """GIVEN a source longer than a pipe holds and a reader that is late, THEN it arrives whole all the same."""
     source = "x = 1\n" * 30_000
     outbox = Outbox(pipe[1], "secret")
     outbox.put(0, "check-a", source)
-    late = threading.Thread(target=lambda: [outbox.flush() for _ in iter(lambda: outbox.is_empty, True)])
-    late.start()
-    assert receive(pipe[0], "secret", 0, "check-a") == source
-    late.join()
+    assert not outbox.is_empty
+    process = asking(pipe, "secret", "0", "check-a")
+    os.set_blocking(pipe[1], True)
+    outbox.flush()
+    assert process.communicate() == (f"{len(source)}\n", None)
 
 
-@pytest.mark.parametrize("asked", [("other", 0, "check-a"), ("secret", 1, "check-a"), ("secret", 0, "check-b")])
+@pytest.mark.parametrize("asked", [("other", "0", "check-a"), ("secret", "1", "check-a"), ("secret", "0", "check-b")])
 def test_a_message_for_someone_else_is_not_taken(pipe, asked):
-    """GIVEN a source made with another secret, for another trial or check, THEN it is not taken for this one."""
+    """GIVEN a source made with another secret, for another trial or check, THEN the process ends."""
     Outbox(pipe[1], "secret").put(0, "check-a", "2")
-    assert receive(pipe[0], *asked) is None
+    process = asking(pipe, *asked)
+    assert process.communicate()[0] == ""
+    assert process.returncode == GONE
+
+
+def test_a_replaced_pipe_ends_the_process(pipe):
+    """GIVEN another pipe put over the one that checks come by, THEN nothing is read from it."""
+    process = asking(pipe, "secret", "0", "check-a", first="os.dup2(os.pipe()[0], checks)")
+    assert process.communicate()[0] == ""
+    assert process.returncode == GONE
 
 
 def test_checks_are_not_known_at_the_start():
@@ -52,13 +79,13 @@ def test_checks_are_not_known_at_the_start():
     child._outbox = type("Box", (), {"put": lambda self, trial, grade_id, source: sent.append(source)})()
     assert b"wrong results" not in child._request(3, 4)
 
-    def hear(**event) -> bool:
-        return child._hear(json.dumps({"nonce": child._nonce, **event}).encode())
+    def hear(*said: str) -> bool:
+        return child._hear(f"{child._nonce} {json.dumps(said)}".encode())
 
-    assert not hear(event="ask", trial=0, which="check-answer"), "it is not under way"
-    assert hear(event="stage", trial=0, kind="check", which="check-answer")
-    assert hear(event="ask", trial=0, which="check-answer")
-    assert not hear(event="ask", trial=0, which="check-answer"), "it was sent before"
+    assert not hear("ask", "0", "check-answer"), "it is not under way"
+    assert hear("stage", "0", "check", "check-answer")
+    assert hear("ask", "0", "check-answer")
+    assert not hear("ask", "0", "check-answer"), "it was sent before"
     assert sent == [CHECK]
 
 

@@ -178,8 +178,6 @@ LEFT_ON = {
         "from torch.overrides import BaseTorchFunctionMode as M\nM().__enter__()\n",
         "a torch function mode",
     ),
-    "a trace function": ("import sys\nsys.settrace(lambda *a: None)\n", "sys.settrace"),
-    "a profiler": ("import sys\nsys.setprofile(lambda *a: None)\n", "a profiler"),
     "a callback of the garbage collector": ("import gc\ngc.callbacks.append(lambda *a: None)\n", "gc.callbacks"),
     "a frozen collector": ("import gc\ngc.freeze()\n", "gc.freeze"),
     "hooks for saved tensors": ("torch.autograd.graph.save_on_cpu().__enter__()\n", "hooks for saved tensors"),
