@@ -35,7 +35,8 @@ def _executed(job: Job) -> dict:
     if job.settings.outputs:
         about = _outputs(job, confinement)
     if job.plan is not None:
-        about["verdicts"] = judged(job, confinement)
+        about["verdicts"], remarks = judged(job, confinement)
+        about["remarks"] = (*about.get("remarks", ()), *remarks)
     return about
 
 

@@ -26,8 +26,9 @@ MODULES = (
     "IPython",
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
+    "autograder.grading.warm.ready",
 )
-"""What a kernel of this course imports. Each must leave the process with one thread."""
+"""What a kernel of this course and a judge import. Each must leave the process with one thread."""
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 """Two processes with two threads each fight for two cores; and numpy's import must not start a thread."""
