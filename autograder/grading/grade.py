@@ -12,6 +12,7 @@ from nbgrader.converters.base import NbGraderException
 
 from autograder.errors import GradingFailed
 from autograder.grading.confine import decide
+from autograder.grading.confine.settings import MODES as SANDBOX_MODES
 from autograder.grading.converter import ClassAutograde
 from autograder.grading.course import Course, log, ready_for_nbgrader
 from autograder.grading.engines import engine_for
@@ -88,6 +89,8 @@ def _prepared(course: Course, assignment: str, wishes: Wishes) -> tuple[ClassAut
     config = course.config(assignment)
     grading = Grading(config=config)
     sandbox = wishes.sandbox or grading.sandbox
+    if sandbox not in SANDBOX_MODES:
+        raise GradingFailed(f"expected --sandbox required, auto or off, got {sandbox!r}")
     scheduler = wishes.scheduler or ("" if wishes.workers else grading.scheduler)
     remark = "" if scheduler else decide(confinement_of(Settings(sandbox=sandbox)))[1]
     engine = engine_for(wishes.workers or (0 if scheduler else grading.workers), scheduler)
