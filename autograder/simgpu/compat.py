@@ -39,6 +39,7 @@ _REQUIRED = {
     "torch.utils._device._device_constructors": "lets set_default_device() know a replaced factory",
     "torch._C._current_autograd_node": "tells on which device a backward node runs",
     "torch.Generator._cdata": "tells a generator of the device from one of the CPU",
+    "torch.nn.parameter.UninitializedTensorMixin._allowed_methods": "lets lazy modules move by a replaced Tensor.to",
     "torch.Tensor._use_count": "sees when autograd's thread has let go of a gradient",
     "torch.autograd.graph._engine_run_backward": "lets an exception in a hook reach its caller",
 }
@@ -145,6 +146,11 @@ def replace_factory(name: str, replacement) -> None:
     torch.utils._device._device_constructors()  # remembers torch's own factories at its first call: let that be now
     torch.jit._builtins._register_builtin(replacement, f"aten::{name}")
     setattr(torch, name, replacement)
+
+
+def methods_of_lazy_parameters() -> list:
+    """The methods that a parameter without a shape (nn.LazyLinear) may be given to; a replaced one must be listed."""
+    return torch.nn.parameter.UninitializedTensorMixin._allowed_methods
 
 
 def device_type():

@@ -225,5 +225,6 @@ def patch_unindexed_devices() -> None:
         return call
 
     torch.Tensor.to = completed(torch.Tensor.to)
+    compat.methods_of_lazy_parameters().append(torch.Tensor.to)
     torch.tensor = completed(torch.tensor)
     torch.as_tensor = completed(torch.as_tensor)

@@ -46,6 +46,7 @@ def _namespaces():
         torch.backends.cuda,
         torch.backends.cudnn,
         torch.nn.Module,
+        torch.nn.parameter.UninitializedTensorMixin,
         torch.storage._StorageBase,
     ]
     owners += [
@@ -89,6 +90,12 @@ def test_modules_defaults_and_contexts_reach_the_device(cuda):
     for made in (there.new_zeros(2), there.new_tensor([1.0]), torch.zeros_like(there), torch.rand_like(there)):
         assert made.device == CUDA
     assert torch.zeros_like(torch.ones(2), device="cuda").is_cuda
+
+
+def test_lazy_modules_move_before_they_have_a_shape(cuda):
+    for module in (nn.LazyLinear(3).cuda(), nn.LazyLinear(3).to("cuda"), nn.LazyLinear(3, device="cuda")):
+        assert module(torch.ones(2, 5, device="cuda")).is_cuda
+        assert module.weight.shape == (3, 5) and module.weight.device == CUDA
 
 
 def test_autocast_and_the_scaler_work_under_each_of_their_names(cuda):

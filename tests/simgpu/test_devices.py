@@ -255,6 +255,11 @@ def test_do_storages_grow_and_move_on_their_own_device(gpus, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:PyTorch is not compiled with NCCL")
+def test_does_a_lazy_module_move_before_it_has_a_shape(gpus):
+    module = nn.LazyLinear(3).to(gpus[1])
+    assert module(torch.ones(2, 5, device=gpus[1])).device == module.weight.device == gpus[1]
+
+
 def test_does_data_parallel_use_both(gpus):
     model = nn.DataParallel(nn.Linear(4, 2).to(gpus[0]), device_ids=[0, 1])
     output = model(torch.ones(6, 4, device=gpus[0]))

@@ -127,13 +127,6 @@ def test_dispatch_modes(device):
         assert (torch.empty(3, device=device) + 1).device.type == "simgpu"
 
 
-def test_sparse_gradients_are_refused_in_words(device):
-    """Is what is not simulated refused with an error instead of a wrong answer?"""
-    embedding = nn.Embedding(10, 4, sparse=True).to(device)
-    with pytest.raises(NotImplementedError):
-        embedding(torch.tensor([1, 2], device=device)).sum().backward()
-
-
 def test_nested_jagged_tensors(device):
     """Do jagged nested tensors work?"""
     parts = [torch.ones(2, 3), torch.ones(4, 3)]

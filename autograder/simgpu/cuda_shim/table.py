@@ -35,7 +35,7 @@ def _rows() -> list[Replacement]:
 
 
 def _tensor_rows() -> list[Replacement]:
-    tensor, storage = torch.Tensor, torch.storage._StorageBase
+    tensor, storage, lazy = torch.Tensor, torch.storage._StorageBase, torch.nn.parameter.UninitializedTensorMixin
     to = tensors.translated(tensor.to)
     return [
         Replacement(tensor, "device", lambda _: TENSOR_DEVICE, _COMPARED),
@@ -44,6 +44,7 @@ def _tensor_rows() -> list[Replacement]:
         Replacement(tensor, "cuda", lambda _: tensors.method_cuda(to), "the same"),
         Replacement(tensor, "type", tensors.method_type, "says and understands torch.cuda.FloatTensor"),
         Replacement(tensor, "new_tensor", tensors.translated, _NO_DEVICE),
+        Replacement(lazy, "_allowed_methods", tensors.with_replaced_methods, "a lazy parameter takes no other methods"),
         Replacement(storage, "cuda", lambda _: tensors.storage_cuda, "torch has no allocator for cuda here"),
     ]
 

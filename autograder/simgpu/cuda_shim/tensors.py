@@ -44,6 +44,11 @@ def method_cuda(original_to):
     return cuda
 
 
+def with_replaced_methods(allowed: list) -> list:
+    """What may be done to a parameter without a shape (nn.LazyLinear), with the methods that stand in torch.Tensor now."""
+    return [*allowed, torch.Tensor.to, torch.Tensor.cuda]
+
+
 def storage_cuda(storage, device=None, non_blocking=False):
     """storage.cuda(): a copy of a CPU storage on the device."""
     return getattr(storage, compat.NAME)(_chosen(device), non_blocking)
