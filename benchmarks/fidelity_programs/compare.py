@@ -93,7 +93,9 @@ def _row(name: str, expected: dict, actual: dict | None) -> Row:
 def slope_of(allocated: list[int]) -> float:
     """Bytes per step after the first two, in which gradients and optimizer state appear: the median step."""
     settled = allocated[2:] if len(allocated) > 3 else allocated
-    return statistics.median(after - before for before, after in itertools.pairwise(settled)) if len(settled) > 1 else 0.0
+    return (
+        statistics.median(after - before for before, after in itertools.pairwise(settled)) if len(settled) > 1 else 0.0
+    )
 
 
 def _error(expected: int, actual: int) -> float | None:

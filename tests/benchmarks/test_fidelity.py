@@ -54,6 +54,23 @@ def test_the_command_agrees_with_its_own_recording(recorded, settled, tmp_path, 
     assert "all targets met" in printed and f"{PROGRAMS[1]}  " in printed and "0.00%" in printed
 
 
+def test_the_recorder_writes_what_the_comparison_reads(settled, tmp_path, monkeypatch, capsys):
+    """GIVEN --record on the simulated GPU, as on CUDA WHEN compared with itself THEN nothing differs; and CUDA that is
+    not there is not recorded."""
+    monkeypatch.setattr(recording, "GOLDEN", tmp_path)
+    only = ("--only", PROGRAMS[0])
+    assert run("--record", "--device", "simgpu", *only) == 0
+    (path,) = recording.recordings()
+    about = recording.load(path)["about"]
+    assert path.name == "fidelity_simulated-gpu_small.json" and about["gpu"] == "Simulated GPU"
+    assert about["torch"] == torch.__version__ and "python" in about["command"]
+    assert run(*only, "--out", str(tmp_path / "out.json")) == 0
+    assert "all targets met" in capsys.readouterr().out
+    if not torch.cuda.is_available():
+        assert run("--record", *only) == 2
+        assert "expected a CUDA device to record" in capsys.readouterr().err
+
+
 def altered(recorded, name, quantity, factor=1.0, per_step=0):
     document = copy.deepcopy(recorded)
     values = document["programs"][name][quantity]

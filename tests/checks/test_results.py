@@ -10,6 +10,7 @@ from torch import nn
 import autograder as ag
 from autograder.errors import CheckFailed
 
+
 class Mark:
     """A key that only its own identity makes equal; its name in test ids is the same in every process."""
 
