@@ -59,11 +59,17 @@ def _is_held(gradient) -> bool:
     return gradient is not None and not gradient.requires_grad and gradient._use_count() > 1
 
 
+def _with_a_graph(outputs, gradients, retain_graph=False, create_graph=False, *others) -> bool:
+    """Whether the gradients get a graph. Who holds one of these, its graph or a worker thread, cannot be told."""
+    return bool(create_graph)
+
+
 def wrap_backward(run_backward):
     """The autograd entry point, which re-raises what a hook raised.
 
-    With several devices, or on another stream than the default one, backward runs in the caller's thread: PyTorch has
-    a worker thread for device 0 only, and it would know nothing of the caller's stream.
+    With several devices, on another stream than the default one, or with ``create_graph``, backward runs in the
+    caller's thread: PyTorch has a worker thread for device 0 only, it would know nothing of the caller's stream, and
+    it lets go of what it returned too late.
     """
 
     @functools.wraps(run_backward)
@@ -72,7 +78,7 @@ def wrap_backward(run_backward):
         with _lock:
             _running += 1
         try:
-            if DEVICES.several or (LEDGER.stream_now is not None and LEDGER.stream_now(0)):
+            if DEVICES.several or _with_a_graph(*args) or (LEDGER.stream_now is not None and LEDGER.stream_now(0)):
                 with torch.autograd.set_multithreading_enabled(False):
                     return run_backward(*args, **kwargs)
             return _released(run_backward(*args, **kwargs), args[1])

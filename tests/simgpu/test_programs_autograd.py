@@ -174,12 +174,13 @@ def test_saved_tensors_on_the_host(device, allocated):
     assert kept(save_on_cpu(pin_memory=True)) == size
 
 
-def test_gradients_die_when_deleted(device, allocated):
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_die_when_deleted(create_graph, device, allocated):
     """GIVEN gradients returned by autograd's thread WHEN deleted THEN their memory is back at once, every time."""
     x = torch.ones(1000, device=device, requires_grad=True)
     before = allocated()
     for _ in range(100):
-        (gradient,) = torch.autograd.grad((x * 2).exp().sum(), x)
+        (gradient,) = torch.autograd.grad((x * 2).exp().sum(), x, create_graph=create_graph)
         del gradient
         assert allocated() == before
 
