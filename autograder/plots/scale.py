@@ -9,6 +9,7 @@ from autograder.units import GiB, KiB, MiB, human
 _UNITS = (("GiB", GiB), ("MiB", MiB), ("KiB", KiB))
 _OFF_SCALE = 5.0  # a curve this many times above the one that matters would squash it
 _VISIBLE = 0.08  # part of the axis that a growth must fill to be seen
+_BESIDE = 3.0  # growths that another curve may stand above this one and share a cut axis with it
 
 
 class Unit(NamedTuple):
@@ -45,8 +46,9 @@ def limits_for(allocated, others, grows: bool) -> Limits:
     low, high = min(allocated), max(allocated)
     top = max([high, *(max(values) for values in others if max(values) <= _OFF_SCALE * high)])
     if grows and high - low < _VISIBLE * top:
-        margin = (high - low) * 0.6
-        return Limits(max(0.0, low - margin), high + margin)
+        growth = high - low
+        near = [max(values) for values in others if max(values) <= high + _BESIDE * growth]
+        return Limits(max(0.0, low - 0.6 * growth), max([high, *near]) + 0.6 * growth)
     return Limits(0.0, top * 1.08 or 1.0)
 
 

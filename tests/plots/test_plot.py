@@ -73,6 +73,15 @@ def test_a_small_leak_on_a_high_level_is_visible():
     assert "reserved: 60.0 MiB, above this plot" in lines(figure)
 
 
+def test_a_peak_near_a_small_leak_is_not_cut_off():
+    """GIVEN an axis that zooms in WHEN the peak rises above it, steeper than memory THEN all of the peak is on it."""
+    allocated = [14 * MIB + 64 * KIB * i for i in range(20)]
+    peak = [now + 192 * KIB * i for i, now in enumerate(allocated)]
+    axes = plot(make_trace(allocated, peak=peak, reserved=[46 * MIB] * 20)).axes[0]
+    assert "not from zero" in axes.get_ylabel()
+    assert axes.get_ylim()[1] * MIB > peak[-1]
+
+
 def test_reserved_far_above_does_not_squash_the_rest():
     """GIVEN 20 MiB reserved for less than 1 MiB THEN it is named in the legend, not drawn to scale."""
     figure = plot(make_trace([100 * KIB * (i + 1) for i in range(8)], reserved=[20 * MIB] * 8))
