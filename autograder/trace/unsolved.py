@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dis
-from types import TracebackType
+from types import CodeType, TracebackType
 
 from autograder.trace.sites import is_learners_file
 
@@ -21,7 +21,7 @@ def unsolved(error: BaseException | None) -> str | None:
     innermost = _innermost(error.__traceback__)
     if innermost is None or not _is_learners_raise(innermost):
         return None
-    name = innermost.tb_frame.f_code.co_name
+    name = _name_of_the_answer(innermost.tb_frame.f_code)
     where = f"the cell of `{name}`" if name.isidentifier() else "this cell"
     return f"{type(error).__name__}: {error if str(error) else f'write your answer in {where} first'}"
 
@@ -31,6 +31,11 @@ def shorten(error: BaseException | None) -> None:
     message = unsolved(error)
     if message is not None:
         error._render_traceback_ = lambda: [message]
+
+
+def _name_of_the_answer(code: CodeType) -> str:
+    """The function or class that the cell defines, also where the stub is a method or a class inside of it."""
+    return getattr(code, "co_qualname", code.co_name).partition(".")[0]  # Python 3.10 has no co_qualname
 
 
 def _innermost(traceback: TracebackType | None) -> TracebackType | None:

@@ -120,10 +120,10 @@ def test_an_earlier_prediction_is_not_drawn_over_it():
     assert explore(run, steps=(5, 40)).axes[0].get_title(loc="left") == ""
 
 
+def answer():
+    raise NotImplementedError()
+
+
 def test_an_unsolved_exercise_is_a_kind_message():
     """GIVEN a knob that runs the empty stub THEN the explorer asks for the answer instead of showing an error."""
-
-    def answer():
-        raise NotImplementedError()
-
     assert explorer._outcome(lambda leak: answer(), {"leak": False})["text/plain"] == "NotImplementedError: write your answer in the cell of `answer` first"

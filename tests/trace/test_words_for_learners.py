@@ -1,5 +1,6 @@
 """What does a learner read when the exercise is still empty, or when PyTorch's own advice would mislead?"""
 
+import sys
 import traceback
 import types
 
@@ -57,6 +58,21 @@ def test_an_empty_stub_shows_one_sentence_in_a_notebook(notebook):
     )
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 knows the method's name only")
+@pytest.mark.parametrize(
+    "stub",
+    [
+        "class Meter:\n    def add(self, value):\n        raise NotImplementedError()\n\nvalidate = Meter().add\n",
+        "def Meter():\n    class Better:\n        raise NotImplementedError()\n\nvalidate = lambda x: Meter()\n",
+    ],
+)
+def test_the_sentence_names_what_the_cell_defines(stub, notebook):
+    """GIVEN a stub that is a method, or a class in a function THEN the class or the function is named."""
+    assert notebook(stub, "measure(validate)") == (
+        "NotImplementedError: write your answer in the cell of `Meter` first\n"
+    )
+
+
 def test_a_stubs_own_text_is_the_sentence(notebook):
     assert notebook(STUB_WITH_TEXT, "measure(validate)") == "NotImplementedError: fill in `validate`\n"
 
@@ -82,7 +98,8 @@ def test_a_stub_inside_a_lambda_has_no_name():
     def body():
         raise NotImplementedError
 
-    anonymous = types.FunctionType(body.__code__.replace(co_name="<lambda>"), globals())
+    names = {name: "<lambda>" for name in ("co_name", "co_qualname") if hasattr(body.__code__, name)}
+    anonymous = types.FunctionType(body.__code__.replace(**names), globals())
     with pytest.raises(NotImplementedError) as caught:
         anonymous()
     assert unsolved(caught.value) == "NotImplementedError: write your answer in this cell first"
