@@ -15,6 +15,8 @@ from nbgrader.preprocessors import Execute
 from autograder.grading.kernels import LARGEST_MESSAGE, GradingManager
 
 _GLANCE_SECONDS = 0.1
+_GLANCES_UNTIL_DEAD = 5
+"""A kernel that ends closes its connection shortly before its end is known."""
 _MIB = 1 << 20
 _PER_MESSAGE = 100
 """Characters that a message counts besides its content, so that many empty ones are not free."""
@@ -40,7 +42,7 @@ class CellRunner(Execute):
         self._manager, self._options, self._folder = manager, options, folder
         self.ended = ""
         self._deadline, self._characters, self._in_cell = 0.0, 0, 0
-        self._overflowed = False
+        self._too_much = ""
 
     def run(self, nb) -> None:
         """Run the notebook, in place. Afterwards ``ended`` says why it ended early, or is ""."""
@@ -71,8 +73,7 @@ class CellRunner(Execute):
         except DeadKernelError:
             self._end(cell, *self._why_dead())
         except CellTimeoutError:
-            large = f"did not answer any more, or printed more than {LARGEST_MESSAGE // _MIB} MiB at once"
-            self._end(cell, "NoAnswer", f"the kernel {large}; the cells below were not run")
+            self._end(cell, "NoAnswer", "the kernel did not answer any more; the cells below were not run")
         return cell, resources
 
     def process_message(self, msg, cell, cell_index):
@@ -81,7 +82,7 @@ class CellRunner(Execute):
         self._characters += size
         self._in_cell += size
         if self._characters > self._options.max_output:
-            self._overflowed = True
+            self._too_much = f"more than {self._options.max_output / _MIB:g} MiB of output"
             self._kill_kernel()
             return None
         if self._in_cell > self._options.max_cell_output and msg["msg_type"] in _CUTTABLE:
@@ -98,8 +99,8 @@ class CellRunner(Execute):
 
     def _why_dead(self) -> tuple[str, str]:
         rest = "the cells below were not run"
-        if self._overflowed:
-            return "TooMuchOutput", f"more than {self._options.max_output / _MIB:g} MiB of output; {rest}"
+        if self._too_much:
+            return "TooMuchOutput", f"{self._too_much}; {rest}"
         provisioner = self._manager.provisioner
         limit = provisioner.why()
         if not limit and time.monotonic() > self._deadline:
@@ -123,7 +124,8 @@ class CellRunner(Execute):
             provisioner.kill_now()
 
     async def _async_poll_kernel_alive(self) -> None:
-        """Like nbclient's, which looks once a second."""
+        """Like nbclient's, which looks once a second; and end a kernel whose output was cut off though it lives."""
+        cut_off = 0
         while True:
             await asyncio.sleep(_GLANCE_SECONDS)
             try:
@@ -131,6 +133,10 @@ class CellRunner(Execute):
             except DeadKernelError:
                 self.task_poll_for_reply.cancel()
                 return
+            cut_off += self.kc.cut_off()
+            if cut_off == _GLANCES_UNTIL_DEAD:
+                self._too_much = f"more than {LARGEST_MESSAGE // _MIB} MiB of output at once"
+                self._kill_kernel()
 
 
 def _length(value) -> int:

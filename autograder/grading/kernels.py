@@ -22,7 +22,29 @@ LARGEST_MESSAGE = 64 << 20
 
 
 class QuickClient(AsyncKernelClient):
-    """Is ready as soon as the kernel is: jupyter_client's own waits 0.2 s more for output that may still come."""
+    """Is ready as soon as the kernel is: jupyter_client's own waits 0.2 s more for output that may still come.
+
+    And it knows when a kernel's output was cut off.
+    """
+
+    _output = _monitor = None
+
+    def connect_iopub(self, identity: bytes | None = None) -> zmq.asyncio.Socket:
+        """Connect to the kernel's output, and watch the connection."""
+        self._output = super().connect_iopub(identity)
+        self._monitor = self._output.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        return self._output
+
+    def cut_off(self) -> bool:
+        """Was the kernel's output cut off: by a message that is too large, or by the kernel's end?"""
+        return self._monitor is not None and bool(self._monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+
+    def stop_channels(self) -> None:
+        """Stop watching and listening."""
+        if self._output is not None:
+            self._output.disable_monitor()
+            self._output = self._monitor = None
+        super().stop_channels()
 
     def _context_default(self) -> zmq.asyncio.Context:
         self._created_context = True

@@ -24,11 +24,19 @@ MODULES = (
     "matplotlib.pyplot",
     "matplotlib_inline.backend_inline",
     "IPython",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.extensions.storemagic",
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
+    "ipykernel.debugger",  # the slowest part of a kernel's start
+    "sqlite3",
+    "tornado.platform.asyncio",
+    "encodings.idna",
+    "PIL.PngImagePlugin",
     "autograder.grading.warm.ready",
 )
-"""What a kernel of this course and a judge import. Each must leave the process with one thread."""
+"""What a kernel of this course and a judge import. Each must leave the process with one thread; missing ones are left out."""
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 """Two processes with two threads each fight for two cores; and numpy's import must not start a thread."""
