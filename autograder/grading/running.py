@@ -5,12 +5,9 @@ Knows no gradebook and no course directory, so it can be done anywhere.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from nbformat import NotebookNode
 
@@ -19,6 +16,7 @@ from autograder.grading.cell_runner import CellRunner
 from autograder.grading.confine import Confinement, decide
 from autograder.grading.files import unpack
 from autograder.grading.kernels import grading_manager
+from autograder.grading.scratch import Scratch
 
 _MIB = 1 << 20
 
@@ -99,7 +97,8 @@ def run_notebook(nb: NotebookNode, files: Mapping[str, bytes], options: RunOptio
     begun = time.perf_counter()
     decide(options.confinement)  # before anything is made
     ran = Ran(nb)
-    folder = Path(tempfile.mkdtemp(prefix="ag-work-"))
+    scratch = Scratch()
+    folder = scratch.path
     manager = grading_manager(options.confinement, options.warm, options.environment)
     try:
         ran.remarks += unpack(files, folder)
@@ -113,7 +112,7 @@ def run_notebook(nb: NotebookNode, files: Mapping[str, bytes], options: RunOptio
             said = " ".join(str(error).split())[:500]
             ran.ended = runner.ended or f"NotRun: the notebook could not be run: {type(error).__name__}: {said}"
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.close()
     if manager.provisioner is not None:
         ran.confined, ran.warm = manager.provisioner.is_confined, manager.provisioner.is_warm
         ran.remarks += manager.provisioner.remarks

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import secrets
 import threading
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+_PREFIX = "autograder-"
 _TRIES, _PAUSE_SECONDS = 40, 0.025
 """A group can be removed only once its last process is gone, shortly after it was killed."""
 
@@ -14,14 +18,16 @@ _TRIES, _PAUSE_SECONDS = 40, 0.025
 class ControlGroups:
     """One group in the unified hierarchy (v2), or one per controller (v1); raises ``OSError`` where none may be made."""
 
-    def __init__(self, name: str, memory: int, processes: int, root: Path = ROOT, own: str | None = None) -> None:
+    def __init__(self, memory: int, processes: int, root: Path = ROOT, own: str | None = None) -> None:
         own = Path("/proc/self/cgroup").read_text() if own is None else own
         plan = _unified(root, own, memory, processes) if (root / "cgroup.controllers").exists() else None
         plan = plan or _by_controller(root, memory, processes)
         self._folders: list[Path] = []
+        for parent, _ in plan:
+            _remove_abandoned(parent)
         try:
             for parent, values in plan:
-                folder = parent / name
+                folder = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
                 folder.mkdir()
                 self._folders.append(folder)
                 for file, value in values.items():
@@ -61,6 +67,16 @@ class ControlGroups:
                 except OSError:
                     threading.Event().wait(_PAUSE_SECONDS)
         self._folders = []
+
+
+@functools.lru_cache
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the groups of processes that were killed. One that still holds processes cannot be removed anyway."""
+    for folder in parent.glob(f"{_PREFIX}*-*"):
+        owner = folder.name.split("-")[1]
+        if not Path("/proc", owner).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _unified(root: Path, own: str, memory: int, processes: int) -> list[tuple[Path, dict]] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -47,8 +46,7 @@ class Sandbox:
             folders = list(dict.fromkeys(map(os.path.abspath, [scratch, *writable])))
             self._build(folders)
             with contextlib.suppress(OSError):  # the watcher measures where no group can be made
-                name = f"autograder-{os.getpid()}-{secrets.token_hex(4)}"
-                self._groups = ControlGroups(name, self.confinement.memory, self.confinement.processes)
+                self._groups = ControlGroups(self.confinement.memory, self.confinement.processes)
             self._watcher = Watcher(self.pid, folders, self.confinement, self._groups, self.kill)
         except OSError as error:
             self.close()

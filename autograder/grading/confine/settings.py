@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import resource
 from dataclasses import asdict, dataclass, fields
 
@@ -10,6 +12,7 @@ MIB = 1 << 20
 MODES = ("required", "auto", "off")
 _GRACE_SECONDS = 5
 """Between the signal that says a process has used its processor time, and its end."""
+_COUNTS_PER_NAMESPACE = (5, 14)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class Confinement:
     def rlimits(self, confined: bool) -> dict[str, tuple[int, int]]:
         """Return limits for ``resource.setrlimit``, soft and hard; none on address space, which CUDA reserves freely.
 
-        The number of processes is limited only inside a sandbox: outside it counts all that the user runs.
+        The number of processes is limited only inside a sandbox, and where Linux counts what runs in there: otherwise
+        all that the user runs would count.
         """
         limits = {
             "RLIMIT_CORE": (0, 0),
@@ -75,9 +79,13 @@ class Confinement:
             "RLIMIT_NOFILE": (self.open_files, self.open_files),
             "RLIMIT_CPU": (self.cpu_seconds, self.cpu_seconds + _GRACE_SECONDS),
         }
-        if confined:
+        if confined and _linux() >= _COUNTS_PER_NAMESPACE:
             limits["RLIMIT_NPROC"] = (self.processes, self.processes)
         return {name: _within_ours(name, wanted) for name, wanted in limits.items()}
+
+
+def _linux() -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
 
 
 def _within_ours(name: str, wanted: tuple[int, int]) -> tuple[int, int]:

@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 from jupyter_client.provisioning import KernelProvisionerBase, KernelProvisionerFactory
 from traitlets import Bool, Dict, List, Unicode
 
 from autograder.grading.confine import Confinement, Sandbox, decide
+from autograder.grading.scratch import Scratch
 from autograder.grading.warm.child import Child
 from autograder.grading.warm.client import MODULES, Warm, start_child
 from autograder.grading.warm.kernel_environment import kernel_environment
 
 NAME = "autograder-warm"
-_LONGEST_FOLDER = 60
-"""Characters; the path of a unix socket below it may have 107 bytes."""
 
 
 def register() -> None:
@@ -64,7 +60,7 @@ class WarmProvisioner(KernelProvisionerBase):
         self.is_confined = self.is_warm = False
         self.remarks: list[str] = []
         self.reason = ""
-        self._scratch: Path | None = None
+        self._scratch: Scratch | None = None
 
     @property
     def has_process(self) -> bool:
@@ -74,10 +70,11 @@ class WarmProvisioner(KernelProvisionerBase):
     async def pre_launch(self, **settings) -> dict:
         """Move the kernel's sockets into a folder of their own, which is all that it shares with us."""
         manager = self.parent
-        self._scratch = _short_folder()
+        self._scratch = Scratch()
+        folder = self._scratch.path
         manager.transport = "ipc"
-        manager.connection_file = str(self._scratch / "k.json")
-        manager.ip = str(self._scratch / "k")
+        manager.connection_file = str(folder / "k.json")
+        manager.ip = str(folder / "k")
         manager.write_connection_file()
         self.connection_info = manager.get_connection_info()
         command = manager.format_kernel_cmd(extra_arguments=settings.pop("extra_arguments", []))
@@ -95,8 +92,8 @@ class WarmProvisioner(KernelProvisionerBase):
     def _launch(self, cmd: list[str], settings: dict) -> None:
         confinement = Confinement.from_json(self.confinement)
         self.is_confined, remark = decide(confinement)
-        folder = os.path.abspath(settings.get("cwd") or self._scratch)
-        environment = kernel_environment(settings["env"], self._scratch, self.is_confined)
+        folder = os.path.abspath(settings.get("cwd") or self._scratch.path)
+        environment = kernel_environment(settings["env"], self._scratch.path, self.is_confined)
         request = {
             "argv": cmd[cmd.index("ipykernel_launcher") + 1 :],
             "environment": {**environment, **self.environment},
@@ -104,7 +101,7 @@ class WarmProvisioner(KernelProvisionerBase):
             "rlimits": confinement.rlimits(self.is_confined),
         }
         if self.is_confined:
-            self.sandbox = Sandbox(str(self._scratch), [folder], confinement)
+            self.sandbox = Sandbox(str(self._scratch.path), [folder], confinement)
         warm = Warm.shared(self.modules) if self.warm else None
         self.child, cold = start_child("kernel", request, {}, self.sandbox, warm)
         self.is_warm = self.child.warm
@@ -142,7 +139,7 @@ class WarmProvisioner(KernelProvisionerBase):
         await self.kill()
         self._let_go()
         if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch.close()
             self._scratch = None
 
     def kill_now(self) -> None:
@@ -169,11 +166,3 @@ class WarmProvisioner(KernelProvisionerBase):
         if self.child:
             self.child.close()
             self.child = None
-
-
-def _short_folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="ag-")
-    if len(folder) > _LONGEST_FOLDER:
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="ag-", dir="/tmp")
-    return Path(folder)
