@@ -76,7 +76,8 @@ def _make_hook(line, chains: tuple, kept: tuple):
     complaint, special, place, trust = rules.complaint, dict(rules.special), rules.place, rules.trust
     getframe, collects, stop, go_on = sys._getframe, gc.isenabled, gc.disable, gc.enable
     guarding, saying, asking, arming = GUARD, SAY, ASK, ARM
-    ours = {guarding, saying, asking, arming}
+    ours = frozenset({guarding, saying, asking, arming})
+    others = ours | special.keys()
     say, ask = getattr(line, "say", None), getattr(line, "ask", None)
     expected: dict[int, bool] = {}
     refusal, text = PermissionError, str
@@ -87,14 +88,18 @@ def _make_hook(line, chains: tuple, kept: tuple):
         nonlocal armed, rewritten
         if event == "object.__getattr__":
             sight = attributes.get(arguments[1])
+            if sight is None:
+                return
         elif event == "object.__setattr__":
             rewritten += arguments[1] in rewriting
             return
         else:
             sight = sights.get(event)
-        if sight is None and event not in special and event not in ours:
-            return
+            if sight is None and event not in others:
+                return
         if event == "sys._getframe" and expected.pop(get_ident(), False):
+            return
+        if not armed and event not in ours:
             return
         collected = collects()
         stop()
@@ -103,8 +108,6 @@ def _make_hook(line, chains: tuple, kept: tuple):
             frame = getframe(1)
             if event in ours:
                 did = serve(event, arguments, frame)
-            elif not armed:
-                return
             elif sight is not None:
                 did = complaint(frame, sight, event, arguments)
             else:
@@ -115,6 +118,7 @@ def _make_hook(line, chains: tuple, kept: tuple):
                 if say is not None:
                     say("noted", did, filename, text(number))
         finally:
+            expected.pop(get_ident(), False)
             if collected:
                 go_on()
         if did is not None:

@@ -37,21 +37,23 @@ class Rules(NamedTuple):
 
 def make_rules(line=None) -> Rules:
     """Make the rules; ``line`` knows which descriptors are the grader's."""
-    kind_of = _make_kinds()
-    find_dealer, is_trusted = _make_dealers(), kind_of.is_trusted
+    kind_of, is_trusted, trust = _make_kinds()
+    find_dealer = _make_dealers()
 
     def complaint(frame, sight, event, arguments):
         """Say what was done, unless whoever is behind it is code of ours or a library's that says so itself."""
         if event == "os.kill" and arguments[0] == own_process():
             return None
-        names, dealt = sight.names, False
-        while frame is not None and (names_too := find_dealer(frame.f_code.co_filename, frame.f_code.co_name)):
-            names, dealt = names | names_too, True
-            frame = frame.f_back
         if frame is None:
             return sight.did
-        kind = kind_of.kind(frame.f_code.co_filename)
-        if kind and ((kind == "library" and (dealt or sight.everyday)) or not names.isdisjoint(frame.f_code.co_names)):
+        code, names, dealt = frame.f_code, sight.names, False
+        while names_too := find_dealer(code.co_filename, code.co_name):
+            names, dealt, frame = names | names_too, True, frame.f_back
+            if frame is None:
+                return sight.did
+            code = frame.f_code
+        kind = kind_of(code.co_filename)
+        if kind and ((kind == "library" and (dealt or sight.everyday)) or not names.isdisjoint(code.co_names)):
             return None
         return sight.did
 
@@ -65,17 +67,11 @@ def make_rules(line=None) -> Rules:
 
     own_process = os.getpid
     special = {**_running(complaint, is_trusted), **_files(place, line)}
-    return Rules(complaint, special, place, kind_of.trust)
+    return Rules(complaint, special, place, trust)
 
 
-class _Kinds(NamedTuple):
-    kind: Callable[[str], str]
-    is_trusted: Callable[[str], bool]
-    trust: Callable[[frozenset[str] | None], None]
-
-
-def _make_kinds() -> _Kinds:
-    """Return functions that tell the files of the judge and of its lesson, of libraries, and of the learner."""
+def _make_kinds() -> tuple[Callable, Callable, Callable]:
+    """Return what names the kind of a file, what tells whether it is the learner's, and what is told the lesson's own."""
     ours, libraries = OURS, LIBRARIES
     instructors: frozenset[str] = frozenset()
 
@@ -91,7 +87,7 @@ def _make_kinds() -> _Kinds:
         nonlocal instructors
         instructors = names or instructors
 
-    return _Kinds(kind, is_trusted, trust)
+    return kind, is_trusted, trust
 
 
 def _make_dealers() -> Callable[[str, str], frozenset[str] | None]:

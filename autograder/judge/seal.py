@@ -57,6 +57,7 @@ class Seal:
             *objects,
             *_hook_tables(outside),
         )
+        self._parts_without_code = tuple(part for part in self._parts if part is not self._codes)
         self._builtins = tuple(vars(builtins).items())
         self._builtins_now = vars(builtins)
         self._sealers = (globals(), vars(sealed))
@@ -70,12 +71,8 @@ class Seal:
         if found:
             return found
         found = [name for name, module in self._modules.items() if sys.modules.get(name) is not module]
-        rewrites = self._rewrites()
-        for part in self._parts:
-            if part is not self._codes or thoroughly or rewrites != self._seen_rewrites:
-                found += part.broken()
-        if not found:
-            self._seen_rewrites = rewrites
+        for part in self._parts_to_see(thoroughly):
+            found += part.broken()
         return list(dict.fromkeys(found))
 
     def _broken_tools(self) -> list[str]:
@@ -93,8 +90,13 @@ class Seal:
         for name, value in self._builtins:
             self._builtins_now[name] = value
         sys.modules.update(self._modules)
-        for part in self._parts:
+        for part in self._parts_to_see(thoroughly=False):
             part.restore()
+        self._seen_rewrites = self._rewrites()
+
+    def _parts_to_see(self, thoroughly: bool) -> tuple:
+        leave_out_code = not thoroughly and self._rewrites() == self._seen_rewrites
+        return self._parts_without_code if leave_out_code else self._parts
 
 
 def _label(owner) -> str:

@@ -145,7 +145,7 @@ class Session:
         """Run one of the learner's cells, and undo and note what it replaced or tried."""
         self._run_answer(answer, loaded)
         self._take_notes(trial, loaded, answer.exercise)
-        replaced = self._seal.broken() + helpers.broken()
+        replaced = self._seal.broken(thoroughly=False) + helpers.broken()
         self._seal.restore()
         helpers.restore()
         if replaced and answer.exercise:

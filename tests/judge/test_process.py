@@ -85,7 +85,7 @@ def verdicts():
         ("closes the pipe and waits", 0, "took too long: stopped after 3 s"),
         ("leaves a daemon behind", 2, ""),
         ("leaves a daemon behind and dies", 0, "exit status 5"),
-        ("forks", 0, "tampered: the answer started or replaced a process (os.fork), line 4: `if os.fork() == 0:`"),
+        ("forks", 0, "tampered: the answer started or replaced a process (os.fork), line 5: `if os.fork() == 0:`"),
         ("goes on as two", 0, "(os.fork)"),
         ("raises a very long message", 0, "ValueError: yyy"),
         ("prints a lot", 2, ""),
