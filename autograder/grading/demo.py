@@ -17,6 +17,7 @@ from autograder.authoring.build import find_lessons, load
 from autograder.authoring.lesson import Lesson
 from autograder.errors import LessonError
 from autograder.grading.course import Course
+from autograder.grading.grade import grade
 
 LESSON = "01_accumulated_metrics"
 
@@ -36,7 +37,7 @@ def run(root, lesson: str = LESSON, progress: Callable[[str], None] = print) -> 
         for student, notebook in made_up_class(parsed, folder).items():
             submit(folder, student, parsed.slug, notebook)
         progress("grading (each notebook is run, then judged in a fresh process)")
-        course.autograde(parsed.slug)
+        grade(course, parsed.slug)
         progress("writing feedback")
         course.generate_feedback(parsed.slug)
         rows = course.export(folder / "grades.csv")
