@@ -37,6 +37,7 @@ class DeviceGuard(torch._C._acc.DeviceGuard):
         except SystemError as error:
             _keep(error.__cause__ or error)
         except BaseException as interruption:  # noqa: BLE001 - nothing may leave this function
+            interruption.__traceback__ = None  # it would hold the variables of all callers until it is raised
             _put_off((_here(), interruption))
         return _type
 

@@ -57,6 +57,17 @@ class Interruption:
         self._prompt_answers = 0
 
     def __call__(self, number: int, _frame) -> None:
+        try:
+            at_once = self._noted(number)
+        except self._kind:  # an earlier signal's, raised in here, where C++ may be waiting: have it raised later
+            at_once, self._under_way = False, True
+            _thread.start_new_thread(self._see_to_it, (number,))
+        if at_once:
+            self._forget_kept()
+            raise self._kind
+
+    def _noted(self, number: int) -> bool:
+        """Have the exception raised soon; returns whether the handler must raise it itself."""
         if self._sent is None:
             self._wanted = True
             if not self._under_way:
@@ -64,14 +75,17 @@ class Interruption:
                 _thread.start_new_thread(self._see_to_it, (number,))
         elif time.monotonic() - self._sent < _AT_ONCE:
             self._prompt_answers += 1
-            if self._prompt_answers >= _WAITS:
-                raise self._kind
+            return self._prompt_answers >= _WAITS
+        return False
 
     def withdraw(self) -> None:
         """Call in the main thread: what was asked for and has not been raised shall not be raised any more."""
         self._wanted = False
         if self._under_way:
             _raise_in_main_thread(None)
+        self._forget_kept()
+
+    def _forget_kept(self) -> None:
         kept[:] = [entry for entry in kept if not isinstance(entry[1], self._kind)]
 
     def settle(self) -> None:
@@ -155,3 +169,6 @@ def entered_undisturbed(function: Callable) -> Callable:
             code[instruction.offset + 1] = _AFTER_YIELD_FROM
     function.__code__ = function.__code__.replace(co_code=bytes(code))
     return function
+
+
+Interruption.__call__ = entered_undisturbed(Interruption.__call__)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -96,6 +97,32 @@ def test_nothing_is_raised_before_the_first_instruction():
 
     assert answer() == 42
     assert answer(7) == 7
+
+
+def test_a_second_signal_lets_no_exception_out_of_its_handler(monkeypatch):
+    """GIVEN an interrupt that arrives while the handler runs, maybe below C++ that must not throw THEN the handler
+    returns, and the interrupt comes soon after."""
+
+    class Clock:
+        sleep = staticmethod(time.sleep)
+
+        @staticmethod
+        def monotonic():
+            interrupts._raise_in_main_thread(KeyboardInterrupt)
+            return 0.0
+
+    handler = interrupts.Interruption(KeyboardInterrupt)
+    handler._sent, handler._wanted = 0.0, True
+    monkeypatch.setattr(interrupts, "time", Clock)
+    returned = False
+    with pytest.raises(KeyboardInterrupt):
+        handler(signal.SIGINT, None)
+        returned = True
+        monkeypatch.undo()
+        for _ in range(2000):
+            time.sleep(0.001)
+    assert returned
+    handler.settle()
 
 
 def test_a_handler_of_ones_own_is_left_alone():
