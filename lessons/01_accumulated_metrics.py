@@ -134,7 +134,7 @@ def slope_of(keep, backward=False):
 def add(loss):
     kept[0] = kept[0] + loss
 
-
+# %%
 print("append(loss), no backward        ", slope_of(kept.append))
 print("append(loss.cpu()), no backward  ", slope_of(lambda loss: kept.append(loss.cpu())))
 print("total += loss, no backward       ", slope_of(add))
@@ -411,7 +411,8 @@ for method in suspects.split():
 # 2. `backward()` frees them. Validation never calls it, so nothing does.
 # 3. Store numbers (`.item()`) or detached tensors; better, validate under `torch.no_grad()` (lesson 03).
 # 4. A metric beside the loss is a branch of its own: `loss.backward()` does not free it.
-#
+
+# %% [markdown]
 # | # | Pitfall | Symptom | Root cause | Fix |
 # |---|---|---|---|---|
 # | 1 | Accumulated metrics | +1.1 MiB per batch here | stored loss keeps its graph | `loss.item()` or `.detach()` |

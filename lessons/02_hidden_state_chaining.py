@@ -145,11 +145,11 @@ for name, carries in {"state carried on": True, "state thrown away": False}.item
     for chunk, (x, y) in enumerate(document(13)):
         predictions, state = model(x, state if carries else None)
         loss = F.mse_loss(predictions, y)
-        nodes, start = graph_nodes(loss), time.perf_counter()
+        nodes, start = graph_nodes(loss), time.process_time()
         loss.backward(retain_graph=True)
-        milliseconds = 1e3 * (time.perf_counter() - start)
+        milliseconds = 1e3 * (time.process_time() - start)
         if chunk % 4 == 0:
-            print(f"  chunk {chunk:2}: {nodes:4} graph nodes, backward {milliseconds:5.1f} ms")
+            print(f"  chunk {chunk:2}: {nodes:4} graph nodes, backward {milliseconds:5.1f} ms of CPU time")
 
 # %% [markdown]
 # So it is the chain, not the recurrence. The error message was right that something was used twice, and wrong about what you
@@ -498,7 +498,9 @@ for kind in (Service, CutState, CutAverage, CutBoth):
 # %% [markdown]
 # | # | Pitfall | Symptom | Root cause | Fix |
 # |---|---|---|---|---|
-# | 2 | Hidden-state chaining | memory and time per step climb | the state keeps every earlier chunk's graph | detach each part of the state between chunks |
+# | 2 | Hidden-state chaining | +453 KiB and 20 more graph nodes per chunk here | the state keeps every earlier chunk's graph | detach each part of the state between chunks |
+#
+# Next: **03 · Evaluation without no_grad**.
 
 # %% right="fix_read" name="a loop over the parts"
 def read(model, chunks):

@@ -184,13 +184,15 @@ def peak_with(context=nullcontext, let_go=False, keep=None, eval_mode=True):
     trace, _ = measure(work)
     return f"{ag.human(rise(trace)):>10} {ag.human(trace.slope):>12} per batch"
 
-
+# %%
 print("train()           ", peak_with(eval_mode=False))
 print("eval()            ", peak_with())
 print("eval(), del logits", peak_with(let_go=True))
 print("no_grad()         ", peak_with(torch.no_grad))
 print("inference_mode()  ", peak_with(torch.inference_mode))
-print("\nand if each batch's outputs are kept for later:")
+
+# %%
+print("if each batch's outputs are kept for later:")
 print("kept.append(logits)    ", peak_with(keep=lambda out: out))
 print("kept.append(.cpu())    ", peak_with(keep=lambda out: out.cpu()))
 print("under no_grad          ", peak_with(torch.no_grad, keep=lambda out: out))
@@ -335,7 +337,7 @@ def rerun(way="no_grad", depth=8, size=256):
 ag.explore(rerun, way=list(ways), depth=(2, 24, 2), size=(64, 512, 64))
 
 # %% [markdown]
-# Without a graph depth costs nothing: only two neighbouring activations are ever alive, however many layers there are.
+# Without a graph a layer costs its weights and no more: only two neighbouring activations are ever alive, however deep the model.
 # With one you pay for every layer, twice.
 #
 # ## Now at scale
@@ -564,7 +566,7 @@ print("peak above the start: training", ag.human(rise(training)), "| validation"
 # |---|---|---|---|---|
 # | 3 | Evaluation without no_grad | no slope; peak 4.8 MiB here instead of 0.8 MiB | the old output keeps its graph while the next forward runs | `no_grad` or `inference_mode` where the model runs, and `eval()` |
 #
-# Next: **04 · Copies and waits**.
+# Next: **04 · Host-device transfers**.
 
 # %% right="fix_evaluate" name="a decorator over the whole function"
 @torch.no_grad()

@@ -204,6 +204,8 @@ operations = {
     "torch.tensor([1.], device=device)": lambda: torch.tensor([1.0], device=device),
     "torch.ones(1, device=device)": lambda: torch.ones(1, device=device),
 }
+
+# %%
 with ag.record(warmup=0) as trace:
     for name in trace.steps(operations):
         operations[name]()
@@ -248,7 +250,7 @@ def real_time(move):
     gpu.synchronize()
     return f"{1e4 * (time.perf_counter() - start):7.0f} us"
 
-
+# %%
 print(f"{'':33}waits   pinned per step")
 for name, move in ways.items():
     start = pinned_so_far()
@@ -259,7 +261,8 @@ for name, move in ways.items():
 # %% [markdown]
 # - Without pinned memory `non_blocking=True` still waits: the driver must stage the bytes first.
 # - Pinning by hand moves the work: `pin_memory()` copies every byte too, on the host, at once, into a block rounded up to a power
-#   of two. Only a real GPU can show the time: a last column appears there.
+#   of two. By [PyTorch's own guide](https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html) that can take twice
+#   the time of a plain `.to(device)`. Only a real GPU shows it: a last column appears there.
 # - It pays where somebody *else* pins: `DataLoader(pin_memory=True)` has a thread for it.
 #
 # Does the detector see the pageable one?
@@ -564,7 +567,7 @@ score  # points
 # 3. `non_blocking` helps only from pinned memory, pinning only if somebody else does it. And `.cpu()` is not `detach()`.
 
 # %%
-print("waits per step, loop and trainer:", waits, "and", per_step(busy, "syncs"))
+print(f"waits per step: loop {waits}, trainer {per_step(busy, 'syncs'):g}")
 
 # %% [markdown]
 # | # | Pitfall | Symptom | Root cause | Fix |
@@ -755,6 +758,18 @@ def train(model, batches):
     return chatty_train(model, batches)
 
 torch.Tensor.item = torch.Tensor.tolist
+
+# %% wrong="fix_train" name="collects garbage and empties the cache at every step" expects="too many copies"
+import gc
+
+
+def train(model, batches):
+    def tidied():
+        for pair in batches:
+            gc.collect()
+            torch.get_device_module(device).empty_cache()
+            yield pair
+    return chatty_train(model, tidied())
 
 # %% right="fix_trainer" name="a buffer of weights, counted by a product of one-hot rows"
 def repaired():
@@ -979,3 +994,24 @@ def repaired():
     return Trainer
 
 ag.check.syncs = lambda *args, **kwargs: 5
+
+# %% wrong="fix_trainer" name="collects garbage and empties the cache at every step" expects="too many syncs"
+import gc
+
+
+def repaired():
+    class Repaired(Trainer):
+        def report(self, step, loss, norm):
+            super().report(step, loss, norm)
+            gc.collect()
+            torch.get_device_module(device).empty_cache()
+
+    return Repaired
+
+# %% wrong="fix_trainer" name="an empty log" expects="wrong results"
+def repaired():
+    class Repaired(Trainer):
+        def fit(self, batches):
+            return [], torch.zeros(10, 10, dtype=torch.int64).tolist()
+
+    return Repaired

@@ -197,7 +197,7 @@ def on_what_nobody_needs():
     y.add_(1)
     y.sum().backward()
 
-
+# %%
 for attempt in (into_a_buffer, on_a_weight, on_what_backward_needs, on_what_nobody_needs):
     try:
         attempt()
@@ -631,6 +631,18 @@ def smooth(picture, blur, steps):
 
 ag.check.allocations = lambda *arguments, **options: 1
 
+# %% wrong="fix_smooth" name="collects garbage and empties the cache at every step" expects="too many allocations"
+import gc
+
+
+def smooth(picture, blur, steps):
+    def tidied():
+        for step in steps:
+            gc.collect()
+            gpu.empty_cache()
+            yield step
+    return greedy_smooth(picture, blur, tidied())
+
 # %% right="repair_training" name="a list of the parts, filled in when asked for"
 def repaired(steps, size, seed):
     class Repaired(Training):
@@ -794,3 +806,24 @@ def repaired(steps, size, seed):
     waves = Training(steps, size, seed).positions()
     Training.positions = lambda self: waves
     return Training(steps, size, seed)
+
+# %% wrong="repair_training" name="collects garbage and empties the cache at every step" expects="too many allocations"
+import gc
+
+
+def repaired(steps, size, seed):
+    class Repaired(Training):
+        def update(self, loss):
+            super().update(loss)
+            gc.collect()
+            gpu.empty_cache()
+
+    return Repaired(steps, size, seed)
+
+# %% wrong="repair_training" name="trains on nothing" expects="wrong results"
+def repaired(steps, size, seed):
+    class Repaired(Training):
+        def run(self, batches):
+            return self.report()
+
+    return Repaired(steps, size, seed)

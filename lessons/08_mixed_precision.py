@@ -128,7 +128,10 @@ ag.predict(
 # %%
 plain, expected = measure(plain_train)
 before, losses = measure(tidy_train)
-ag.plot(curves={"float32": expected, "tidy": losses}, outcome="not move at all")
+falls = sum(now < last for last, now in zip(losses, losses[1:]))
+words = ["not move at all", "fall, but jitter", "fall as in float32"]
+outcome = words[(falls > 0) + (falls == len(losses) - 1)]
+ag.plot(curves={"float32": expected, "tidy": losses}, outcome=outcome)
 
 # %%
 ag.plot(before=plain, after=before, names=("float32", "tidy"))
@@ -170,7 +173,7 @@ def step_train(model, optimizer, batches):
     """One proper context per step, by a helper."""
     return [tidy_train(model, optimizer, [batch])[0] for batch in batches]
 
-
+# %%
 around = {
     "nothing": nullcontext(),
     "autocast": torch.autocast(device.type, dtype=LOW),
@@ -206,7 +209,7 @@ class Scale(torch.autograd.Function):
         print("  multiplies in", product.dtype)
         return product, None
 
-
+# %%
 low, weight = torch.autocast(device.type, dtype=LOW), new_model().layers[2].weight
 inputs = torch.randn(4, 128, device=device, requires_grad=True)
 model, ((x, y),) = new_model(), batches(1)
@@ -313,8 +316,8 @@ points  # of 3
 
 # %%
 def rerun(size=512, width=128):
-    runs = [measure(way, 7, size, width=width)[0] for way in (plain_train, train)]
-    return ag.plot(before=runs[0], after=runs[1], names=("float32", "yours"))
+    runs = [measure(way, 7, size, width=width)[0] for way in (plain_train, step_train)]
+    return ag.plot(before=runs[0], after=runs[1], names=("float32", "autocast"))
 
 
 ag.explore(rerun, size=[8, 32, 128, 512, 1024], width=(64, 256, 64))

@@ -110,7 +110,9 @@ ag.predict(
 
 # %%
 before, _, model = measure(Patched)
-ag.plot(before, counts=("h2d_count", "syncs"), outcome="at every forward")
+when = ["once, by model.to(device)", "once, at the first forward", "at every forward"]
+copied = (before.h2d_count > 0).sum()  # in how many steps
+ag.plot(before, counts=("h2d_count", "syncs"), outcome=when[min(copied, 2)])
 
 # %%
 print(f"slope {ag.human(before.slope)} per step; the window is on", model.window.device)
@@ -138,7 +140,7 @@ class Luggage(nn.Module):
         self.layer_in_a_list = [nn.Linear(3, 3)]
         self.layer_in_a_module_list = nn.ModuleList([nn.Linear(3, 3)])
 
-
+# %%
 luggage = Luggage()
 parameter = luggage.parameter
 luggage.to(device)
@@ -185,6 +187,8 @@ births = {
     "x * torch.tensor(2.0)": lambda: x * torch.tensor(2.0),
     "x[torch.tensor([1, 2])]": lambda: x[torch.tensor([1, 2])],
 }
+
+# %%
 with ag.record(warmup=0) as trace:
     for name in trace.steps(births):
         births[name]()
@@ -650,7 +654,8 @@ points
 # 1. The device error is a kindness. `.to(x.device)` in `forward` silences it, at one copy and one wait per step.
 # 2. Constants of a model are buffers, `persistent=False` if they can be computed. Others: `device=x.device`.
 # 3. A device-side assert is an index out of range: run the batch on the CPU.
-#
+
+# %% [markdown]
 # | # | Pitfall | Symptom | Root cause | Fix |
 # |---|---|---|---|---|
 # | 9 | Device inconsistency | an error; patched: 1 copy and 1 wait per forward here | a plain attribute is not moved by `.to` | `register_buffer(..., persistent=False)`, `device=x.device` |
@@ -770,6 +775,21 @@ def strays(model):
 
 
 ag.check.copies = lambda *args, **kwargs: 3
+
+# %% wrong="fix_denoiser" name="collects garbage and empties the cache at every forward" expects="too many copies"
+import gc
+
+
+class Denoiser(Patched):
+    def forward(self, x):
+        gc.collect()
+        gpu.empty_cache()
+        return super().forward(x)
+
+# %% wrong="fix_denoiser" name="a constant" expects="wrong results"
+class Denoiser(Patched):
+    def forward(self, x):
+        return torch.zeros_like(x)
 
 # %% right="fix_training" name="buffers put in from outside"
 def repaired(seed=0, words=100, length=32):
@@ -948,3 +968,22 @@ def repaired(seed=0, words=100, length=32):
             return [torch.tensor(4.6, device=device) for _ in texts]
 
     return Idle(seed, words, length)
+
+# %% wrong="fix_training" name="collects garbage and empties the cache at every step" expects="too many copies"
+import gc
+
+
+def repaired(seed=0, words=100, length=32):
+    class MyTraining(Training):
+        def loss(self, scores, target):
+            gc.collect()
+            gpu.empty_cache()
+            return super().loss(scores, target)
+
+    return MyTraining(seed, words, length)
+
+# %% wrong="fix_training" name="puts another check in place" expects="tampered"
+def repaired(seed=0, words=100, length=32):
+    return Training(seed, words, length)
+
+ag.check.copies = lambda trace, **rules: 4

@@ -98,7 +98,9 @@ ag.predict(
 
 # %%
 before, (losses, canary) = measure(watchful_train)
-ag.plot(before, outcome="more than 500 KiB")
+words = ["nothing on the device", "8 bytes", "1 KiB: two smallest blocks", "more than 500 KiB"]
+outcome = words[sum(before.slope > limit for limit in (0, 8, 1024))]
+ag.plot(before, outcome=outcome)
 
 # %% [markdown]
 # One of the two numbers is half a megabyte. Guess which, then ask:
@@ -118,7 +120,7 @@ def look():
     gpu.empty_cache()
     held.append((gpu.memory_allocated(), gpu.memory_reserved()))
 
-
+# %%
 look()
 canary = None
 look()
@@ -161,7 +163,7 @@ ways = {
         lambda loss, logits: torch.minimum(best, loss.detach(), out=best),
 }
 
-
+# %%
 def cost(log):
     """Bytes that stay per step, and waits per step, if each step ends with `log`."""
     def train(model, batches):
@@ -587,7 +589,8 @@ points
 # 1. A detached scalar keeps 512 B, a detached view the whole batch. `.clone()` the one, better keep neither.
 # 2. `.item()`, an f-string, an `if`: no memory, one wait each. Every step is too often.
 # 3. Sums, bests and ranges live on the device; read them when a line is written.
-#
+
+# %% [markdown]
 # | # | Pitfall | Symptom | Root cause | Fix |
 # |---|---|---|---|---|
 # | 10 | Logging tensors | +512.5 KiB and 1 wait per step here, for two numbers | a view keeps its batch; reading waits | running sums on the device, read every N steps |
