@@ -15,10 +15,16 @@ class Usage:
     def __init__(self, pid: int) -> None:
         self._proc = os.open(f"/proc/{pid}/root/proc", os.O_RDONLY | os.O_DIRECTORY)
 
-    def processes(self) -> tuple[int, int]:
-        """Return the number of processes and threads, and an upper bound of the bytes they hold."""
+    def processes(self, most: int) -> tuple[int, int]:
+        """Return the number of processes and threads, and an upper bound of the bytes they hold.
+
+        If there are more than ``most``, this is seen at a glance: a fork bomb leaves little time to look closer.
+        """
         count = size = 0
-        for pid in self._pids():
+        pids = self._pids()
+        if len(pids) > most:
+            return len(pids), 0
+        for pid in pids:
             status = self._read(f"{pid}/status")
             fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
             count += int(fields.get("Threads", 1))

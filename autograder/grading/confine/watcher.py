@@ -9,12 +9,12 @@ from autograder.grading.confine.cgroups import ControlGroups
 from autograder.grading.confine.settings import GIB, MIB, Confinement
 from autograder.grading.confine.usage import Usage, written
 
-_GLANCE_SECONDS = 0.1
-_GLANCES_PER_LOOK_AT_FILES = 10
+_GLANCE_SECONDS = 0.05
+_GLANCES_PER_LOOK_AT_FILES = 20
 
 
 class Watcher:
-    """A thread that looks at one sandbox ten times a second. With control groups it only reads what they counted."""
+    """A thread that looks at one sandbox twenty times a second. With control groups it only reads what they counted."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Watcher:
 
     def _measured(self) -> tuple[bool, bool]:
         try:
-            count, bound = self._usage.processes()
+            count, bound = self._usage.processes(self._limits.processes)
             too_large = bound > self._limits.memory and self._usage.memory() > self._limits.memory
         except OSError:  # the sandbox is gone
             return False, False

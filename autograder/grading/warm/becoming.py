@@ -22,7 +22,7 @@ _INLINE = "matplotlib_inline.backend_inline"
 def become(request: dict, descriptors: list[int]) -> None:
     """Become what is asked for; never returns.
 
-    The request: ``numbers`` (which descriptor gets which number), ``environment``, ``folder``, ``rlimits``,
+    The request: ``numbers`` (which descriptor gets which number), ``environment``, ``nice``, ``folder``, ``rlimits``,
     ``confined``, ``kind`` and what the kind needs.
     """
     code = 1
@@ -66,6 +66,7 @@ def _settle(request: dict) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    os.nice(request["nice"])
     for name, limits in request["rlimits"].items():
         resource.setrlimit(getattr(resource, name), tuple(limits))
     if request["confined"]:

@@ -47,6 +47,8 @@ _START = (
     "from autograder.grading.warm.zygote import main; main()"
 )
 _PATIENCE_SECONDS = 60.0
+_YIELD = 10
+"""Priority given up by a child whose limits are only watched, so that whoever watches gets to it."""
 
 
 class Warm:
@@ -190,6 +192,7 @@ def _packet(kind: str, request: Mapping, fds: Mapping[int, int], sandbox: Sandbo
         "kind": kind,
         "numbers": list(fds),
         "confined": sandbox is not None,
+        "nice": _YIELD if sandbox and not sandbox.groups else 0,
         "groups": sandbox.groups if sandbox else [],
     }
     return json.dumps(asked).encode(), [*([sandbox.pidfd] if sandbox else []), *fds.values()]

@@ -25,6 +25,10 @@ from autograder.grading.warm.client import MODULES, Warm, start_child
 from autograder.grading.warm.kernel_environment import kernel_environment
 
 NAME = "autograder-warm"
+_ONLY_WATCHED = (
+    "no control groups can be made here, and Linux does not limit root's processes: memory and processes are only "
+    "watched, and a fork bomb may slow the machine down before it is stopped. Grade as an ordinary user."
+)
 
 
 def register() -> None:
@@ -102,6 +106,8 @@ class WarmProvisioner(KernelProvisionerBase):
         }
         if self.is_confined:
             self.sandbox = Sandbox(str(self._scratch.path), [folder], confinement)
+            if not self.sandbox.groups and os.getuid() == 0:
+                self.remarks.append(_ONLY_WATCHED)
         warm = Warm.shared(self.modules) if self.warm else None
         self.child, cold = start_child("kernel", request, {}, self.sandbox, warm)
         self.is_warm = self.child.warm
