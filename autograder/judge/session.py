@@ -1,8 +1,9 @@
 """Judges trials in this process: the instructor's cells in one namespace, the learner's in another.
 
-``T`` holds the instructor's cells and is where checks run. ``S`` starts from a copy of them and is where the
-learner's cells run. Before a check only the names that the exercises export go from S to T, so a given helper that
-the learner redefined, or a check that the learner replaced, never meets the check.
+``T`` holds the instructor's cells. ``S`` starts from a copy of them and is where the learner's cells run. A check runs
+in a copy of T, which is emptied afterwards: what the check binds cannot be read through a given class. Before a check
+only the names that the exercises export go from S to T, so a given helper that the learner redefined, or a check that
+the learner replaced, never meets the check.
 What remains possible inside one Python process is listed in docs/security.md.
 """
 
@@ -18,11 +19,11 @@ from autograder.errors import LessonBroken
 from autograder.judge import canary
 from autograder.judge.audit import Books
 from autograder.judge.eyes import Eyes, shared_eyes
-from autograder.judge.helpers import Namespace, bound_by
+from autograder.judge.helpers import Namespace, bound_by, read_inside, read_inside
 from autograder.judge.plan import Answer, Check, Given, Plan, Trial
 from autograder.judge.seal import Seal
 from autograder.judge.torch_state import Switches, Threads
-from autograder.judge.verdict import Verdict, explain, left_on, score_of, spied, tampered
+from autograder.judge.verdict import Verdict, explain, forget_frames, left_on, score_of, spied, tampered
 from autograder.judge.watched import watched_body
 from autograder.session import current_lesson, device_module
 from autograder.trace import default_device
@@ -70,7 +71,10 @@ class Session:
         self._threads: Threads | None = None
         self._books: Books | None = None
         self._instructors_files = frozenset(f"<{cell}>" for cell in plan.cells)
-        self._globals = frozenset().union(*(bound_by(_compiled(g.source), only_globals=True) for g in plan.given))
+        codes = [_compiled(given.source) for given in plan.given]
+        codes = [_compiled(given.source) for given in plan.given]
+        self._globals = frozenset().union(*(bound_by(code, only_globals=True) for code in codes))
+        self._read_by_given = frozenset().union(*map(read_inside, codes))
 
     def run(self, trial: Trial, done: frozenset[str] = frozenset(), skip: dict[int, str] | None = None):
         """Yield a ``Verdict`` per check of the trial.
@@ -183,6 +187,8 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - whatever the learner raises is a result
             if answer.exercise:
                 loaded.errors[answer.exercise] = explain(error, frozenset(loaded.files))
+            forget_frames(error)
+            forget_frames(error)
 
     def _judge(self, check: Check, trial: Trial, trusted: dict, loaded: _Loaded) -> Verdict:
         notes = tuple(loaded.notes)
@@ -200,6 +206,7 @@ class Session:
             value = self.run_check(check, trusted, loaded)
         except BaseException as error:  # noqa: BLE001 - as above
             reason = explain(error, frozenset(loaded.files))
+            forget_frames(error)
         self._take_notes(trial, loaded, check.exercise)
         reason = loaded.tampering.get(check.exercise, reason)
         if reason:
@@ -213,7 +220,9 @@ class Session:
         binding: frozenset[str] = frozenset()
 
         def verify(thoroughly: bool = False) -> None:
-            replaced = self._seal.broken(thoroughly) + namespace.broken(binding)
+            replaced = self._seal.broken(thoroughly) + given.broken(binding if space is trusted else frozenset())
+            if space is not trusted:
+                replaced += namespace.broken(binding)
             if replaced:
                 raise tampered(replaced, "while your answer ran")
             self._books.check()
@@ -222,23 +231,29 @@ class Session:
         before = dict(trusted)
         exports = {name for other in self._plan.checks for name in other.exports}
         trusted.update({name: loaded.namespace[name] for name in exports if name in loaded.namespace})
+        bound = frozenset().union(*(bound_by(code) for code, _ in statements))
         anywhere = self._globals.union(*(bound_by(code, only_globals=True) for code, _ in statements))
-        namespace = Namespace(trusted, anywhere)
+        space = trusted if bound & self._read_by_given else dict(trusted)
+        given, namespace = Namespace(trusted, anywhere), Namespace(space, anywhere)
         try:
             self._sing()
             value = None
             for code, is_last in statements:
                 binding = bound_by(code)
-                value = eval(code, trusted) if is_last else exec(code, trusted)  # noqa: S102
+                value = eval(code, space) if is_last else exec(code, space)  # noqa: S102
                 verify()
                 self._nothing_left_on()
                 namespace.accept()
+                if space is trusted:
+                    given.accept()
             self._sing()
             verify(thoroughly=True)
             return value
         finally:
-            namespace.restore()
-            trusted.clear()
+            for spoilt in (namespace, given):
+                spoilt.restore()
+            for emptied in (space, trusted):
+                emptied.clear()
             trusted.update(before)
 
     def _nothing_left_on(self) -> None:

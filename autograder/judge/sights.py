@@ -68,7 +68,9 @@ READABLE += r"|stat|statm|status|uptime|version|vmstat|filesystems|sys/.*)"
 _ALL = frozenset({"*"})
 DEALERS = {
     "inspect.py": _ALL,
-    "traceback.py": frozenset({"walk_stack", "walk_tb"}),
+    "traceback.py": frozenset(
+        {"walk_stack", "walk_tb", "extract", "extended_frame_gen", "_extract_from_extended_frame_gen"}
+    ),
     "logging/__init__.py": frozenset({"<lambda>", "currentframe"}),
     **dict.fromkeys(("bdb.py", "cgitb.py", "pdb.py", "code.py", "IPython", "debugpy", "executing", "stack_data"), _ALL),
     **dict.fromkeys(("numpy/distutils", "jsonpath_ng", "hypothesis", "jedi", "pydevd"), _ALL),
