@@ -79,13 +79,6 @@ def read_inside(code: CodeType) -> frozenset[str]:
     return frozenset(found.union(*map(read_inside, nested)))
 
 
-def read_inside(code: CodeType) -> frozenset[str]:
-    """Return the global names that functions in ``code`` read."""
-    found = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
-    nested = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return frozenset(found.union(*map(read_inside, nested)))
-
-
 def _seals(name: str, value) -> list:
     if isinstance(value, FunctionType):
         return [SealedFunction(value)]

@@ -106,7 +106,7 @@ class _Child:
         self._stage: tuple[str, object] = ("start", "")
         self._outbox: Outbox | None = None
         self._sent: set[tuple[int, str]] = set()
-        self._ended = False
+        self._ended, self._spoilt = False, ""
 
     def run(self) -> None:
         reader, to_us = os.pipe()
@@ -126,7 +126,7 @@ class _Child:
             os.close(reader)
             os.close(writer)
         if not self._ended:
-            self._blame(why or _how_it_ended(process.wait()))
+            self._blame(why or self._spoilt or _how_it_ended(process.wait()))
 
     def _request(self, pipe: int, checks: int) -> bytes:
         """Everything the child is told at its start: no check's source is among it."""
@@ -189,6 +189,8 @@ class _Child:
             return False
         elif kind == "stage":
             self._stage = (texts[1], int(texts[2]) if texts[1] == "answer" else texts[2])
+        elif kind == "spoilt":
+            self._spoilt = texts[1]
         elif kind == "ask":
             return self._send(texts[1])
         elif kind == "verdict":

@@ -19,7 +19,7 @@ from autograder.errors import LessonBroken
 from autograder.judge import canary
 from autograder.judge.audit import Books
 from autograder.judge.eyes import Eyes, shared_eyes
-from autograder.judge.helpers import Namespace, bound_by, read_inside, read_inside
+from autograder.judge.helpers import Namespace, bound_by, read_inside
 from autograder.judge.plan import Answer, Check, Given, Plan, Trial
 from autograder.judge.seal import Seal
 from autograder.judge.torch_state import Switches, Threads
@@ -52,6 +52,8 @@ class Session:
         Gives a check's source when its turn has come.
     eyes : Eyes, optional
         An audit hook that was opened before; otherwise one for the whole process, open only while a trial runs.
+    spoilt : callable
+        Told why nothing else should be judged in this process; it may end the process.
     """
 
     def __init__(
@@ -60,10 +62,11 @@ class Session:
         stage: Callable[[str, object], None] = lambda kind, which: None,
         source_of: Callable[[Check], str] = lambda check: check.source,
         eyes: Eyes | None = None,
+        spoilt: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._plan = plan
         self._eyes = eyes or shared_eyes()
-        self._stage, self._source_of = stage, source_of
+        self._stage, self._source_of, self._spoilt = stage, source_of, spoilt
         self._setup: dict | None = None
         self._device = None
         self._seal: Seal | None = None
@@ -99,6 +102,8 @@ class Session:
                     continue
                 self._stage("answer", index)
                 self._load(answer, trial, loaded, helpers)
+                if left := self._threads.still_running():
+                    self._spoilt(str(left_on(left)))
             self._calm()
             for check in self._plan.checks_of(trial):
                 if check.grade_id not in done:
@@ -108,6 +113,8 @@ class Session:
                     gc.disable()
                     yield verdict
                     gc.enable()
+                    if left := self._threads.still_running():
+                        self._spoilt(str(left_on(left)))
         finally:
             self._eyes.disarm()
 
@@ -187,7 +194,6 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - whatever the learner raises is a result
             if answer.exercise:
                 loaded.errors[answer.exercise] = explain(error, frozenset(loaded.files))
-            forget_frames(error)
             forget_frames(error)
 
     def _judge(self, check: Check, trial: Trial, trusted: dict, loaded: _Loaded) -> Verdict:

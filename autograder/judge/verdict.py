@@ -74,11 +74,6 @@ def forget_frames(error: BaseException) -> None:
     _TRACEBACK.__set__(error, None)
 
 
-def forget_frames(error: BaseException) -> None:
-    """Take the frames off an exception that the learner may have kept: the check's are among them."""
-    _TRACEBACK.__set__(error, None)
-
-
 def tampered(names: list[str], where: str) -> Tampered:
     """Return the error that says what was replaced and where."""
     listed = ", ".join(f"`{name}`" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

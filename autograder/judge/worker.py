@@ -50,7 +50,7 @@ def main(fds: tuple[int, int] | None = None) -> None:
 def _judge(request: dict, voice: _Voice, eyes: Eyes) -> None:
     plan = Plan.from_json(request["plan"])
     first, folder = request["first"], request["folder"]
-    session = Session(plan, voice.stage, voice.source_of, eyes)
+    session = Session(plan, voice.stage, voice.source_of, eyes, voice.spoilt)
     if folder:
         os.chdir(folder)
         sys.path.append(folder)
@@ -69,17 +69,18 @@ class _Voice:
 
     def __init__(self) -> None:
         self.trial = "0"
-        self._audit = sys.audit
+        self._audit, self._leave = sys.audit, os._exit
 
     @staticmethod
     def chains() -> tuple:
         """Return who may speak, and by whom it must have been called."""
-        code = _Voice.say.__code__, _Voice.stage.__code__, _Voice.source_of.__code__
+        code = _Voice.say.__code__, _Voice.stage.__code__, _Voice.source_of.__code__, _Voice.spoilt.__code__
         return (
             (code[0], main.__code__),
             (code[0], _judge.__code__),
             (code[1], Session.run.__code__),
             (code[2], Session.run_check.__code__),
+            (code[3], Session.run.__code__),
         )
 
     def say(self, *texts: str) -> None:
@@ -89,6 +90,11 @@ class _Voice:
     def stage(self, kind: str, which: object) -> None:
         """Say what begins now."""
         self._audit(SAY, "stage", self.trial, kind, f"{which}")
+
+    def spoilt(self, why: str) -> None:
+        """End this process, so that what is left to judge is judged in a fresh one."""
+        self._audit(SAY, "spoilt", self.trial, why)
+        self._leave(0)
 
     def source_of(self, check: Check) -> str:
         """Return the source of the check under way, which the parent sends only now."""

@@ -76,7 +76,7 @@ ATTACKS = {
     "replaces a module": Attack(
         WRONG + f"import sys, types\nfake = types.ModuleType('autograder.checks')\nexec({FAKE!r}, vars(fake))\n"
         "fake.same = lambda *a, **k: 1\nsys.modules['autograder.checks'] = ag.check = fake\n",
-        "was replaced",
+        "were replaced",
     ),
     "finds its own package on import": Attack(WRONG + FINDER, "were replaced"),
     "a package beside the notebook": Attack(WRONG, "wrong results", files={"autograder.py": FAKE}),

@@ -14,9 +14,7 @@ ATTACKS = {
     "prints what a passed check prints": Attack(
         WRONG + "print('passed: the results as expected')\nprint(2)\n2\n", "wrong"
     ),
-    "displays the points": Attack(
-        WRONG + "from IPython.display import publish_display_data\npublish_display_data({'text/plain': '2'})\n", "wrong"
-    ),
+    "displays the points": Attack(WRONG + "display(2)\n2\n", "wrong"),
     "writes verdicts to every pipe": Attack(WRONG + EVERYWHERE.format(data=repr(f"\n{VERDICT}\n".encode())), "wrong"),
     "guesses the secret": Attack(
         WRONG + EVERYWHERE.format(data=f"b''.join(b'%032x %s\\n' % (n, {VERDICT.encode()!r}) for n in range(200))"),
