@@ -71,8 +71,8 @@ def grade(course: Course, assignment: str, wishes: Wishes = Wishes()) -> Summary
     """
     started = time.monotonic()
     with ready_for_nbgrader():
-        converter, farm, display, remarks = _prepared(course, assignment, wishes)
-        summary = Summary(assignment, place=farm.engine.place, remarks=remarks)
+        converter, farm, display, tally = _prepared(course, assignment, wishes)
+        summary = Summary(assignment, place=farm.engine.place)
         try:
             with display, _log_file(course, assignment):
                 _convert(converter)
@@ -81,20 +81,22 @@ def grade(course: Course, assignment: str, wishes: Wishes = Wishes()) -> Summary
         finally:
             farm.close()
         _fill_in(summary, converter)
+    summary.remarks = [remark for remark in tally.remarks if remark]
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _prepared(course: Course, assignment: str, wishes: Wishes) -> tuple[ClassAutograde, Farm, Display, list[str]]:
+def _prepared(course: Course, assignment: str, wishes: Wishes) -> tuple[ClassAutograde, Farm, Display, Tally]:
     config = course.config(assignment)
     grading = Grading(config=config)
     sandbox = wishes.sandbox or grading.sandbox
     if sandbox not in SANDBOX_MODES:
         raise GradingFailed(f"expected --sandbox required, auto or off, got {sandbox!r}")
     scheduler = wishes.scheduler or ("" if wishes.workers else grading.scheduler)
-    remark = "" if scheduler else decide(confinement_of(Settings(sandbox=sandbox)))[1]
-    engine = engine_for(wishes.workers or (0 if scheduler else grading.workers), scheduler)
     tally = Tally()
+    if not scheduler:  # a cluster's workers say themselves what they can
+        tally.remarks[decide(confinement_of(Settings(sandbox=sandbox)))[1]] = None
+    engine = engine_for(wishes.workers or (0 if scheduler else grading.workers), scheduler)
     farm = Farm(engine, Results(course.root / STATE / "results"), tally.add)
     display = Display(tally, engine.place)
     converter = course.converter(
@@ -109,7 +111,7 @@ def _prepared(course: Course, assignment: str, wishes: Wishes) -> tuple[ClassAut
     converter.config.Grading.sandbox = sandbox
     if not wishes.outputs:
         converter.config.Execute.enabled = False
-    return converter, farm, display, [remark] if remark else []
+    return converter, farm, display, tally
 
 
 def _convert(converter: ClassAutograde) -> None:

@@ -14,17 +14,19 @@ from autograder.grading.outcomes import FAILED, autograded_cells, state_of
 
 
 class Tally:
-    """How many submissions came out how; may be told from any thread."""
+    """How many submissions came out how, and what was remarked on any; may be told from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: Counter[str] = Counter()
+        self.remarks: dict[str, None] = {}
 
     def add(self, job: Job, result: Result) -> None:
         """Count one result."""
         state = FAILED if result.lost else state_of(*_points(job, result), ended=result.ended)
         with self._lock:
             self._states[state] += 1
+            self.remarks.update(dict.fromkeys(result.remarks))
 
     @property
     def done(self) -> int:

@@ -5,11 +5,14 @@ The work itself happens in those processes; a thread only passes messages on.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from autograder.grading import work
 from autograder.grading.job import Job
-from autograder.grading.warm import Warm
+from autograder.grading.warm import Child
+
+_GLANCE = 0.1
+"""Seconds for a worker to see that its process is gone; one that starts another loses that, too."""
 
 
 class LocalEngine:
@@ -31,6 +34,5 @@ class LocalEngine:
     def close(self) -> None:
         """End the workers. Jobs that wait are dropped, and what runs loses its processes."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._open:
-            Warm.shared().close()
-        self._pool.shutdown()
+        while wait(list(self._open), _GLANCE).not_done:
+            Child.end_all()

@@ -9,6 +9,8 @@ import select
 import signal
 import threading
 import time
+import weakref
+from typing import ClassVar
 
 from autograder.errors import ForkRefused
 from autograder.grading.confine import Sandbox
@@ -32,12 +34,22 @@ class Child:
         Where it lives; ``kill()`` ends everything in there.
     """
 
+    _all: ClassVar[weakref.WeakSet[Child]] = weakref.WeakSet()
+
     def __init__(self, status: int, sandbox: Sandbox | None, warm: bool) -> None:
         self.pid, self.returncode = 0, None
         self.sandbox, self.warm = sandbox, warm
         self._status, self._pidfd, self._unread, self._failed = status, -1, b"", ""
         self._lock = threading.RLock()
         os.set_blocking(status, False)
+        self._all.add(self)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """End every child of this process that still runs, whoever waits for it."""
+        for child in list(cls._all):
+            if child.returncode is None:
+                child.kill()
 
     def wait_started(self, seconds: float) -> None:
         """Wait until the child has a number. Raises ForkRefused if it gets none."""
