@@ -5,12 +5,13 @@ TEST_ARGS ?=
 LESSON ?=
 EXERCISE ?=
 REPO ?=
+GRADE_ARGS ?=
 
 COURSE := .venv/bin/python -m autograder
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help environment learn fetch progress reset test build check grade-demo bench publish clean
+.PHONY: help environment learn fetch progress reset test test-all build check grade grade-demo bench publish clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ build: environment  ## lessons/*.py -> solutions/ and notebooks/
 
 check: environment  ## prove that notebooks match the lessons, stubs fail, answers pass, cheats fail
 	@$(COURSE) check
+
+grade: environment  ## grade what was handed in (LESSON=01_accumulated_metrics GRADE_ARGS="--workers 4")
+	@$(COURSE) grade "$(LESSON)" $(GRADE_ARGS)
 
 grade-demo: environment  ## grade a small made-up class with nbgrader and show the scores
 	@$(COURSE) grade-demo
