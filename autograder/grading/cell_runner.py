@@ -73,7 +73,10 @@ class CellRunner(Execute):
         except DeadKernelError:
             self._end(cell, *self._why_dead())
         except CellTimeoutError:
-            self._end(cell, "NoAnswer", "the kernel did not answer any more; the cells below were not run")
+            if self._manager.provisioner.why():
+                self._end(cell, *self._why_dead())
+            else:
+                self._end(cell, "NoAnswer", "the kernel did not answer any more; the cells below were not run")
         return cell, resources
 
     def process_message(self, msg, cell, cell_index):

@@ -91,7 +91,7 @@ class Sandbox:
     @property
     def reason(self) -> str:
         """Return which limit was passed, or ""."""
-        return self._watcher.look(files=True) if self._watcher else ""
+        return self._watcher.reason if self._watcher else ""
 
     def kill(self) -> None:
         """End every process inside; the sandbox remains to be closed."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_THREADS = 17
+"""Which field after the name in ``/proc/.../stat`` is the number of threads."""
 _MOST_FILES = 50_000
 """More files than this in a scratch folder count as too much, whatever their size."""
 
@@ -15,33 +17,33 @@ class Usage:
     def __init__(self, pid: int) -> None:
         self._proc = os.open(f"/proc/{pid}/root/proc", os.O_RDONLY | os.O_DIRECTORY)
 
-    def processes(self, most: int) -> tuple[int, int]:
-        """Return the number of processes and threads, and an upper bound of the bytes they hold.
-
-        If there are more than ``most``, this is seen at a glance: a fork bomb leaves little time to look closer.
-        """
-        count = size = 0
+    def processes(self, most: int) -> int:
+        """Return the number of processes and threads. More than ``most`` processes are seen at a glance."""
         pids = self._pids()
         if len(pids) > most:
-            return len(pids), 0
-        for pid in pids:
-            status = self._read(f"{pid}/status")
-            fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-            count += int(fields.get("Threads", 1))
-            size += sum(int(fields.get(name, "0").split()[0]) << 10 for name in ("RssAnon", "RssShmem"))
-        return count, size
+            return len(pids)
+        return sum(map(self._threads_of, pids))
+
+    def memory_at_most(self) -> int:
+        """Return an upper bound of the bytes that all hold: what forks share is counted once for each."""
+        return sum(self._resident(pid) for pid in self._pids())
 
     def memory(self) -> int:
-        """Return the bytes they hold, pages that several share counted once. Slower; for when the bound is passed."""
+        """Return the bytes that all hold, shared ones counted once. Waits for processes that are forking."""
         return sum(self._memory_of(pid) for pid in self._pids())
+
+    def _threads_of(self, pid: str) -> int:
+        fields = self._read(f"{pid}/stat").rpartition(")")[2].split()
+        return int(fields[_THREADS]) if len(fields) > _THREADS else 1
+
+    def _resident(self, pid: str) -> int:
+        counts = self._read(f"{pid}/statm").split()
+        return (int(counts[1]) - int(counts[2])) * _PAGE if counts else 0
 
     def _memory_of(self, pid: str) -> int:
         lines = self._read(f"{pid}/smaps_rollup").splitlines()
         shares = [int(line.split()[1]) << 10 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))]
-        if shares:
-            return sum(shares)
-        counts = self._read(f"{pid}/statm").split()  # a process may hide its maps, but not this
-        return (int(counts[1]) - int(counts[2])) * _PAGE if counts else 0
+        return sum(shares) if shares else self._resident(pid)  # a process may hide its maps, but not its size
 
     def _pids(self) -> list[str]:
         return [name for name in os.listdir(self._proc) if name.isdigit() and name != "1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -9,12 +10,15 @@ from autograder.grading.confine.cgroups import ControlGroups
 from autograder.grading.confine.settings import GIB, MIB, Confinement
 from autograder.grading.confine.usage import Usage, written
 
-_GLANCE_SECONDS = 0.05
-_GLANCES_PER_LOOK_AT_FILES = 20
+_OFTEN, _SELDOM = 0.05, 1.0
+"""Seconds between two looks."""
 
 
 class Watcher:
-    """A thread that looks at one sandbox twenty times a second. With control groups it only reads what they counted."""
+    """Threads that look at one sandbox: one for each limit, since looking at memory may be slow while processes fork.
+
+    With control groups they read what these counted; without, what the sandbox's own ``/proc`` shows.
+    """
 
     def __init__(
         self,
@@ -24,52 +28,64 @@ class Watcher:
         groups: ControlGroups | None,
         kill: Callable[[], None],
     ) -> None:
-        self.reason = ""
+        self._reason = ""
         self._writable, self._at_first = writable, sum(map(written, writable))
         self._limits, self._groups, self._kill = confinement, groups, kill
         self._usage = None if groups else Usage(pid)
-        self._lock = threading.Lock()
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sandbox watcher", daemon=True)
-        self._thread.start()
+        looks = [(self._counted, _OFTEN)] if groups else [(self._processes, _OFTEN), (self._memory, _OFTEN)]
+        self._threads = [
+            threading.Thread(target=self._run, args=look, name="sandbox watcher", daemon=True)
+            for look in (*looks, (self._files, _SELDOM))
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def _run(self) -> None:
-        glances = 0
-        while not self._done.wait(_GLANCE_SECONDS):
-            glances += 1
-            if self.look(files=glances % _GLANCES_PER_LOOK_AT_FILES == 0):
+    @property
+    def reason(self) -> str:
+        """Return which limit was passed, or "": the first that was noticed."""
+        if self._groups and not self._reason:  # Linux may have acted before the next look
+            self._reason = self._counted()
+        return self._reason
+
+    def _run(self, look: Callable[[], str], seconds: float) -> None:
+        while not self._done.wait(seconds):
+            found = ""
+            with contextlib.suppress(OSError):  # the sandbox is gone
+                found = look()
+            if found:
+                self._reason = self._reason or found
                 self._kill()
                 return
 
-    def look(self, files: bool = False) -> str:
-        """Return why the sandbox must end, or "". The first reason stays."""
-        with self._lock:
-            self.reason = self.reason or self._found(files)
-            return self.reason
+    def _counted(self) -> str:
+        too_large, too_many = self._groups.exceeded()
+        return self._too_large() if too_large else self._too_many() if too_many else ""
 
-    def _found(self, files: bool) -> str:
-        limits = self._limits
-        too_large, too_many = self._groups.exceeded() if self._groups else self._measured()
-        if too_large:
-            return f"used more than {_size(limits.memory)} of memory"
-        if too_many:
-            return f"started more than {limits.processes} processes and threads"
-        if files and sum(map(written, self._writable)) - self._at_first > limits.tmp_size:
-            return f"wrote more than {_size(limits.tmp_size)} of files"
-        return ""
+    def _processes(self) -> str:
+        most = self._limits.processes
+        return self._too_many() if self._usage.processes(most) >= most else ""
 
-    def _measured(self) -> tuple[bool, bool]:
-        try:
-            count, bound = self._usage.processes(self._limits.processes)
-            too_large = bound > self._limits.memory and self._usage.memory() > self._limits.memory
-        except OSError:  # the sandbox is gone
-            return False, False
-        return too_large, count >= self._limits.processes
+    def _memory(self) -> str:
+        most = self._limits.memory
+        too_large = self._usage.memory_at_most() > most and self._usage.memory() > most
+        return self._too_large() if too_large else ""
+
+    def _files(self) -> str:
+        size = sum(map(written, self._writable)) - self._at_first
+        return f"wrote more than {_size(self._limits.tmp_size)} of files" if size > self._limits.tmp_size else ""
+
+    def _too_large(self) -> str:
+        return f"used more than {_size(self._limits.memory)} of memory"
+
+    def _too_many(self) -> str:
+        return f"started more than {self._limits.processes} processes and threads"
 
     def close(self) -> None:
         """Stop looking."""
         self._done.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         if self._usage:
             self._usage.close()
 
