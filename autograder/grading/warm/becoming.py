@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import importlib
+import importlib.util
 import os
 import random
 import resource
@@ -90,7 +90,7 @@ def _kernel(request: dict) -> int:
     """Be an IPython kernel. ``argv``: what would follow ``python -m ipykernel_launcher``."""
     home = sys.path.pop(0)
     sys.path.append(home)
-    sys.argv = ["ipykernel_launcher", *request["argv"]]
+    sys.argv = [importlib.util.find_spec("ipykernel_launcher").origin, *request["argv"]]
     from ipykernel.kernelapp import IPKernelApp
 
     app = IPKernelApp.instance(parent_handle=0)
