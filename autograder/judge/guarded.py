@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from types import CodeType, ModuleType
 
-from autograder.judge.sights import FRAMES, SIGNAL, Sight
+from autograder.judge.sights import FRAMES, MEMORY, SIGNAL, Sight
 
 GUARD = "autograder.judge.guard"
 ANEW = "imported a module of Python's core anew"
@@ -23,6 +23,11 @@ _GUARDED = (
     ("_imp", "create_builtin", ANEW),
     ("torch._C._dynamo.eval_frame", "set_eval_frame", FRAMES),
     ("torch._C._dynamo.eval_frame", "set_bytecode_debugger_callback", FRAMES),
+    *(
+        ("ctypes", name, MEMORY)
+        for name in ("cast", "memmove", "memset", "string_at", "wstring_at", "POINTER", "pointer")
+    ),
+    *(("ctypes", name, MEMORY) for name in ("CFUNCTYPE", "PYFUNCTYPE", "_cast", "_string_at", "_wstring_at")),
 )
 
 
@@ -47,10 +52,15 @@ def _guard(module: str, name: str, did: str) -> tuple[CodeType, Callable, Sight]
     for home in list(sys.modules.values()):
         if isinstance(home, ModuleType) and vars(home).get(name) is original:
             setattr(home, name, wrapper)
-    return wrapper.__code__, original, Sight(names, f"{did} ({module.removeprefix('_')}.{name})")
+    return (
+        wrapper.__code__,
+        original,
+        Sight(names, f"{did} ({module.removeprefix('_')}.{name})", everyday=did is MEMORY),
+    )
 
 
 def _wrapper(original: Callable) -> Callable:
+    """Return a function with a code object of its own: by that the hook knows which one was called."""
     audit = sys.audit
 
     def guarded(*arguments, **named):
@@ -58,8 +68,5 @@ def _wrapper(original: Callable) -> Callable:
         audit(GUARD, box)
         return box.pop()
 
-    code = guarded.__code__.replace(co_name=original.__name__, co_qualname=original.__name__)
-    guarded.__code__ = code
-    guarded.__name__ = guarded.__qualname__ = original.__name__
-    guarded.__doc__, guarded.__module__ = original.__doc__, original.__module__
+    guarded.__code__ = guarded.__code__.replace()
     return guarded

@@ -109,7 +109,6 @@ class Session:
                 if check.grade_id not in done:
                     self._stage("check", check.grade_id)
                     verdict = self._judge(check, trial, trusted, loaded)
-                    self._calm()
                     gc.disable()
                     yield verdict
                     gc.enable()
@@ -213,6 +212,7 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - as above
             reason = explain(error, frozenset(loaded.files))
             forget_frames(error)
+        self._calm()
         self._take_notes(trial, loaded, check.exercise)
         reason = loaded.tampering.get(check.exercise, reason)
         if reason:

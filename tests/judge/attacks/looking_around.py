@@ -199,9 +199,9 @@ ATTACKS = {
         "poses as the grader's",
     ),
     "linecache and __main__": Attack(
-        "import linecache, __main__\n"
-        + looking(
-            "__import__('ast').literal_eval((str(vars(__main__)) + str(linecache.cache)).split('expected = ')[1][:9])"
+        looking(
+            "float((str(vars(__main__)) + str(linecache.cache)).split('verdict' + '(9, seed=')[1][0])",
+            "import linecache, __main__",
         ),
         "IndexError",
     ),

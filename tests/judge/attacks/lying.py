@@ -63,7 +63,7 @@ class Loud({base}):
         raise {inner}
     __repr__ = __format__ = __str__
 def answer(x):
-    raise Loud()
+    raise Loud('rule')
 """
 TEXT = """
 class Text(str):
@@ -84,7 +84,7 @@ ATTACKS = {
     "a class that is every class": Attack(META, "wrong results"),
     "an object that lies about its class": Attack(LIES_ABOUT_ITS_CLASS, "wrong results"),
     "an object that asks the check's frame": Attack(ASKS_THE_FRAME, "wrong results"),
-    "the same without a frame of its own": Attack(IN_C, "wrong results"),
+    "the same without a frame of its own": Attack(IN_C, "KeyError"),
     "an exception that acts when printed": Attack(
         RAISES.format(base="Exception", inner="SystemExit"), "cannot be shown"
     ),

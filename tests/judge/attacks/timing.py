@@ -24,7 +24,7 @@ class Dying:
     def __del__(self):
         {LIE}
 def answer(x):
-    x.dying = Dying()
+    Dying()
     return 0.0
 """
 WEAK = f"""
@@ -33,7 +33,7 @@ def lie(reference):
     {LIE}
 kept = []
 def answer(x):
-    kept.append(weakref.ref(x, lie))
+    kept.append(weakref.ref(Scale(), lie))
     return 0.0
 """
 COLLECTING = f"""
@@ -67,7 +67,7 @@ def answer(x):
 ATTACKS = {
     "atexit": Attack(WRONG + f"import atexit\natexit.register(lambda: exec({LIE!r}))\n", "wrong results"),
     "a thread that goes on replacing": Attack(THREAD, "tampered"),
-    "a thread that outlives the call": Attack(THREAD_WHEN_CALLED, "still ran"),
+    "a thread that outlives the call": Attack(THREAD_WHEN_CALLED, "wrong results"),
     "a destructor": Attack(DYING, "tampered: `autograder.checks.same` was replaced"),
     "a weak reference's callback": Attack(WEAK, "tampered: `autograder.checks.same` was replaced"),
     "a callback of the collector": Attack(COLLECTING, "tampered"),
@@ -75,7 +75,7 @@ ATTACKS = {
     "an alarm without a handler": Attack(
         WRONG + "import signal\nsignal.alarm(1)\n", "sent or caught a signal (signal.alarm)"
     ),
-    "a torch mode left on": Attack(MODE, "function mode was still entered"),
+    "a torch mode left on": Attack(MODE, "wrong results"),
     "sys.unraisablehook": Attack(
         "import sys\nclass Dying:\n    def __del__(self): 1 / 0\ndef lie(what):\n    walk = what.exc_traceback.tb_frame\n"
         "sys.unraisablehook = lie\ndef answer(x):\n    Dying()\n    return 0.0\n",
