@@ -21,9 +21,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from autograder.judge.process import Limits, judge  # noqa: E402
-from tests.judge.attacks import CHECK, OTHER, OTHER_CHECK, SETUP, WORLD, Attack, small_plan  # noqa: E402
-from tests.judge.attacks.tables import ATTACKS  # noqa: E402
+from autograder.judge.process import Limits, judge
+from tests.judge.attacks import CHECK, OTHER, OTHER_CHECK, SETUP, WORLD, Attack, small_plan
+from tests.judge.attacks.tables import ATTACKS
 
 ASSIGNMENT = "attacks"
 SOLUTION = "### BEGIN SOLUTION\n{}### END SOLUTION\n"
