@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nbgrader.api import Gradebook
 from nbgrader.converters.base import NbGraderException
 
 from autograder.errors import GradingFailed
@@ -127,11 +128,12 @@ def _fill_in(summary: Summary, converter: ClassAutograde) -> None:
     coursedir, assignment = converter.coursedir, summary.assignment
     summary.skipped = converter.skipped
     waiting = converter.pending.students() if summary.interrupted else set()
-    for student in sorted(converter.wanted - waiting):
-        why = converter.failures.get(student)
-        outcome = failed(student, why) if why else outcome_of(coursedir, student, assignment)
-        if not (summary.interrupted and outcome.state == FAILED):
-            summary.outcomes.append(outcome)
+    with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
+        for student in sorted(converter.wanted - waiting):
+            why = converter.failures.get(student)
+            outcome = failed(student, why) if why else outcome_of(coursedir, gradebook, student, assignment)
+            if not (summary.interrupted and outcome.state == FAILED):
+                summary.outcomes.append(outcome)
 
 
 @contextlib.contextmanager

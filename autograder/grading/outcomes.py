@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import nbformat
-from nbformat import NotebookNode
+from nbformat import NotebookNode, reader
 from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
 
@@ -60,7 +59,7 @@ def state_of(score: float, most: float, ended: str = "", unreadable: str = "", l
     return RIGHT if score >= most else PARTIAL if score > 0 else WRONG
 
 
-def outcome_of(coursedir, student: str, assignment: str) -> Outcome:
+def outcome_of(coursedir, gradebook: Gradebook, student: str, assignment: str) -> Outcome:
     """Return what became of a submission that nbgrader has converted."""
     notebooks = list(graded_notebooks(coursedir, student, assignment))
     if not notebooks:
@@ -76,7 +75,7 @@ def outcome_of(coursedir, student: str, assignment: str) -> Outcome:
             score, most = score + (got or 0.0), most + points
             reasons += reasons_in(cell)
     needs = next(filter(None, about.values()), "") or next((r for r in reasons if any(w in r for w in _LOOK_AT)), "")
-    late = _seconds_late(coursedir, student, assignment)
+    late = _seconds_late(gradebook, student, assignment)
     return Outcome(student, state_of(score, most, **about), score, most, tuple(reasons), needs, late)
 
 
@@ -89,7 +88,7 @@ def graded_notebooks(coursedir, student: str, assignment: str) -> Iterator[Noteb
     """Yield the autograded notebooks of a submission."""
     folder = Path(coursedir.format_path(coursedir.autograded_directory, student, assignment))
     for path in sorted(folder.glob("*.ipynb")):
-        yield nbformat.read(path, as_version=4)
+        yield reader.reads(path.read_text(encoding="utf-8"))  # nbgrader wrote it: there is nothing to validate
 
 
 def autograded_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
@@ -110,9 +109,8 @@ def reasons_in(cell: NotebookNode) -> list[str]:
     return [text.split("\n")[0] for text in said]
 
 
-def _seconds_late(coursedir, student: str, assignment: str) -> float:
-    with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
-        try:
-            return float(gradebook.find_submission(assignment, student).total_seconds_late)
-        except MissingEntry:
-            return 0.0
+def _seconds_late(gradebook: Gradebook, student: str, assignment: str) -> float:
+    try:
+        return float(gradebook.find_submission(assignment, student).total_seconds_late)
+    except MissingEntry:
+        return 0.0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from nbgrader.api import Gradebook
 
 from autograder.errors import GradingFailed
 from autograder.grading.anonymous import Anonymous
@@ -29,9 +30,10 @@ def share(coursedir, assignment: str, students, target: Path, anonymous: Anonymo
         raise GradingFailed(f"expected an empty folder to share into, found files in {target}")
     target.mkdir(parents=True, exist_ok=True)
     rows = []
-    for student in students:
+    with Gradebook(coursedir.db_url, coursedir.course_id) as gradebook:
+        outcomes = {student: outcome_of(coursedir, gradebook, student, assignment) for student in students}
+    for student, outcome in outcomes.items():
         name = anonymous.name(student)
-        outcome = outcome_of(coursedir, student, assignment)
         rows.append([name, assignment, f"{outcome.score:g}", f"{outcome.most:g}", outcome.state])
         for number, notebook in enumerate(graded_notebooks(coursedir, student, assignment)):
             suffix = f"-{number + 1}" if number else ""

@@ -121,3 +121,17 @@ def test_a_damaged_result_is_executed_again(tmp_path):
     assert results.get("key") is None
     results.drop("key")
     assert results.get("key") is None
+
+
+def test_a_changed_check_counts_for_those_graded_before(whole, tmp_path):
+    """GIVEN a graded class WHEN a check is made stricter and released again THEN --force grades everyone by it."""
+    course = Course(shutil.copytree(whole, tmp_path / "course"))
+    path = course.root / "source" / NAME / f"{NAME}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    plain_course.cell(notebook, "visible").source = "assert double(3) == 6\n"
+    nbformat.write(notebook, path)
+    course.generate_assignment(NAME)
+    summary = grade(course, NAME, Wishes(force=True, workers=2))
+    assert {o.student: o.score for o in summary.outcomes} == {
+        student: 6.0 if number % 2 else 1.5 for number, student in enumerate(STUDENTS)
+    }
