@@ -48,15 +48,22 @@ class Display:
 
     def line(self) -> str:
         """Return the state of the run as one line."""
-        seconds = time.monotonic() - self._started
-        done = max(self._tally.done, self._saved)
-        rate = done / seconds if seconds else 0.0
-        left = f", about {(self._total - done) / rate:.0f} s left" if rate and done < self._total else ""
+        done, rate = self._done, self._rate()
+        left = f", about {60 * (self._total - done) / rate:.0f} s left" if rate and done < self._total else ""
         counts = f" ({self._tally})" if self._tally.done else ""
         return (
-            f"{done} of {self._total} executed{counts}, {self._saved} saved, {60 * rate:.0f} a minute, "
-            f"{seconds:.0f} s{left}"
+            f"{done} of {self._total} executed{counts}, {self._saved} saved, {rate:.0f} a minute, "
+            f"{time.monotonic() - self._started:.0f} s{left}"
         )
+
+    @property
+    def _done(self) -> int:
+        return max(self._tally.done, self._saved)
+
+    def _rate(self) -> float:
+        """Submissions a minute so far."""
+        seconds = time.monotonic() - self._started
+        return 60 * self._done / seconds if seconds else 0.0
 
     def _lines(self) -> None:
         while not self._over.wait(_EVERY):
@@ -69,11 +76,12 @@ class Display:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[counts]}"),
+            TextColumn("{task.fields[rate]:.0f} a minute"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console) as bar:
-            task = bar.add_task(f"grading on {self._place}", total=self._total, counts="")
+            task = bar.add_task(f"grading on {self._place}", total=self._total, counts="", rate=0.0)
             while not self._over.wait(_LIVE):
-                bar.update(task, completed=max(self._tally.done, self._saved), counts=str(self._tally))
-            bar.update(task, completed=max(self._tally.done, self._saved), counts=str(self._tally))
+                bar.update(task, completed=self._done, counts=str(self._tally), rate=self._rate())
+            bar.update(task, completed=self._done, counts=str(self._tally), rate=self._rate())
