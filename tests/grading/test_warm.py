@@ -63,7 +63,7 @@ def gone(pid: int, seconds: float = 10) -> bool:
 
 FACTS = (
     "[len(__import__('os').listdir('/proc/self/task')), 'torch' in __import__('sys').modules,"
-    " dict(__import__('os').environ), sorted(map(int, __import__('os').listdir('/proc/self/fd')))[:4]]"
+    " dict(__import__('os').environ), sorted(map(int, __import__('os').listdir('/proc/self/fd')))]"
 )
 
 
@@ -193,7 +193,7 @@ def test_a_dead_warm_process_is_replaced_and_its_children_live_on(module):
     os.kill(first, signal.SIGKILL)
     assert gone(first)
     assert ask("2", warm) == 2
-    assert warm.pid != first
+    assert warm.pid not in (None, first)
     assert child.poll() is None
     child.close()
     warm.close()
