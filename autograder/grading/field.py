@@ -17,7 +17,7 @@ from autograder.grading.engines import engine_for
 from autograder.grading.farm import Farm
 from autograder.grading.job import Job, Result, Settings
 from autograder.grading.settings import Grading, settings_from
-from autograder.grading.submissions import Named, files_beside, job_for, resources_for, unreadable, wanted
+from autograder.grading.submissions import Named, files_in, job_for, resources_for, unreadable, wanted
 
 _FIELDS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _QUIET = logging.getLogger("autograder.grading.ahead")
@@ -58,6 +58,7 @@ class Field:
         self._sent = False
         self._current: tuple[Named, Result] | None = None
         self._jobs: dict[str, list[Job]] = {}
+        self._given: dict[str, dict[str, bytes]] = {}
 
     def result(self, nb, resources: dict) -> Result:
         """Return the result of the notebook at hand, the same to every preprocessor that asks during its conversion."""
@@ -69,7 +70,7 @@ class Field:
         if not self._sent:
             self._sent = True
             self._send_ahead(converter, settings)
-        files = files_beside(resources.get("metadata", {}).get("path") or ".")
+        files = files_in(resources.get("metadata", {}).get("path") or ".")
         job = job_for(converter.coursedir, nb, named, files, settings)
         result = self.farm.result(job)
         self._jobs.setdefault(named.student, []).append(job)
@@ -104,10 +105,18 @@ class Field:
         if unreadable(nb):
             return
         coursedir = converter.coursedir
-        source = coursedir.format_path(coursedir.source_directory, ".", named.assignment)
-        kept = frozenset(converter.exclude_overwriting.get(named.assignment, ()))
-        files = files_beside(folder, source, ignore=tuple(coursedir.ignore), kept=kept)
+        files = {**files_in(folder, tuple(coursedir.ignore)), **self._instructors_files(converter, named.assignment)}
         self.farm.submit(job_for(coursedir, nb, named, files, settings))
+
+    def _instructors_files(self, converter, assignment: str) -> dict[str, bytes]:
+        """Return the files that nbgrader copies over the student's; read once, and the same objects for all jobs."""
+        if assignment not in self._given:
+            coursedir = converter.coursedir
+            folder = coursedir.format_path(coursedir.source_directory, ".", assignment)
+            kept = converter.exclude_overwriting.get(assignment, ())
+            found = files_in(folder, tuple(coursedir.ignore))
+            self._given[assignment] = {name: content for name, content in found.items() if name not in kept}
+        return self._given[assignment]
 
 
 def _settings(exporter, grading: Grading) -> Settings:

@@ -16,6 +16,9 @@ from autograder.grading.job import Job, Settings
 from autograder.grading.source import read_source, source_path
 from autograder.judge.plan import Plan, Trial, answers_in, lesson_plan
 
+MOST_BYTES = 256 << 20
+"""Of files beside one notebook."""
+
 
 @dataclass(frozen=True)
 class Named:
@@ -75,17 +78,25 @@ def job_for(coursedir, nb: NotebookNode, named: Named, files: dict[str, bytes], 
     return Job(str(named), nbformat.writes(nb, version=4), files, told, skip, settings)
 
 
-def files_beside(*folders: str, ignore: tuple[str, ...] = (), kept: frozenset[str] = frozenset()) -> dict[str, bytes]:
-    """Return the contents of what lies in the folders, by relative name; of a later folder it replaces the earlier's.
+def files_in(folder: str, ignore: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """Return the contents of what lies beside the notebooks in a folder, by relative name. Links are left out.
 
-    Links are left out. ``kept`` are names that a later folder does not replace.
+    Raises
+    ------
+    LessonError
+        If they have more than ``MOST_BYTES`` together: they travel with every job.
     """
     found: dict[str, bytes] = {}
-    for number, folder in enumerate(folders):
-        for path in utils.find_all_files(folder, [*ignore, "*.ipynb"]):
-            name = os.path.relpath(path, folder)
-            if not os.path.islink(path) and not (number and name in kept):
-                found[name] = Path(path).read_bytes()
+    total = 0
+    for path in utils.find_all_files(folder, [*ignore, "*.ipynb"]):
+        if not os.path.islink(path):
+            total += os.path.getsize(path)
+            if total > MOST_BYTES:
+                raise LessonError(
+                    f"the files beside the notebook have more than {MOST_BYTES >> 20} MiB; hand in without them, or put "
+                    "large data where every worker can read it"
+                )
+            found[os.path.relpath(path, folder)] = Path(path).read_bytes()
     return found
 
 

@@ -67,6 +67,7 @@ BAD = {
     "kills": ("crashed", "ended the kernel"),
     "prints_much": ("crashed", "MiB"),
     "steals": ("wrong", ""),
+    "a_film": ("unreadable", "the files beside the notebook have more than"),
 }
 
 
@@ -91,6 +92,8 @@ def bad(root: Path, released, secret: Path) -> None:
     hand_in(root, "twice", _twice(answered(released, RIGHT)))
     hand_in(root, "kills", answered(released, "import os\nos._exit(1)\n"))
     hand_in(root, "prints_much", answered(released, "for _ in range(100):\n    print('x' * 1_000_000)\n"))
+    with open(hand_in(root, "a_film", good) / "film.mp4", "wb") as film:
+        film.truncate(300 << 20)
     thief = "double = lambda x: open('notes.txt').read()\n"
     os.symlink(secret, hand_in(root, "steals", answered(released, thief)) / "notes.txt")
 
