@@ -264,7 +264,8 @@ for name, move in ways.items():
 #   of two. By [PyTorch's own guide](https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html) that can take twice
 #   the time of a plain `.to(device)`. Only a real GPU shows it: a last column appears there.
 # - It pays where somebody *else* pins: `DataLoader(pin_memory=True)` has a thread for it.
-#
+
+# %% [markdown]
 # Does the detector see the pageable one?
 
 # %%

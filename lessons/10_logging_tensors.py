@@ -137,7 +137,8 @@ for name, (allocated, reserved) in zip(("both logs", "the losses alone"), held):
 # `loss` has a storage of its own: 4 bytes, in a block of 512, the smallest there is. `logits.detach()[0, 0]` is a *view*:
 # detaching cuts the graph, not the storage (lesson 05), and the whole batch of logits stays. And where one small block lives, its
 # *segment* of 2 MiB cannot be given back.
-#
+
+# %% [markdown]
 # Memory is one price. The other is the wait: a value that Python reads stops Python until the GPU is done (lesson 04).
 # Every way to log one number, measured on both:
 
