@@ -92,7 +92,9 @@ def _make_hook(line, chains: tuple, kept: tuple):
                 return
         elif event == "object.__setattr__":
             rewritten += arguments[1] in rewriting
-            return
+            if arguments[1] != "__code__":
+                return
+            sight = None
         else:
             sight = sights.get(event)
             if sight is None and event not in others:

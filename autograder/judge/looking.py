@@ -9,13 +9,15 @@ import os
 import re
 import stat
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import NamedTuple
 
 from autograder.judge.sights import (
     CALLED_BACK,
     DEALERS,
+    IMPORTER,
     LIBRARIES,
+    LOADER,
     MACHINE_CODE,
     MEMORY,
     OURS,
@@ -65,8 +67,8 @@ def make_rules(line=None) -> Rules:
             frame = frame.f_back
         return "", 0
 
-    own_process = os.getpid
-    special = {**_running(complaint, is_trusted), **_files(place, line)}
+    own_process, imported = os.getpid, [True]
+    special = {**_running(complaint, is_trusted, imported), **_files(place, is_trusted, imported, line)}
     return Rules(complaint, special, place, trust)
 
 
@@ -119,31 +121,53 @@ def _make_dealers() -> Callable[[str, str], frozenset[str] | None]:
     return find_dealer
 
 
-def _running(complaint, is_trusted) -> dict:
-    """Code that is compiled or run: by whom, and under whose name?"""
+def _running(complaint, is_trusted, imported: list) -> dict:
+    """Code that is compiled, run or put into a function: by whom, and under whose name?"""
     running, posing, called_back = RUNNING, Sight(RUNNING.names, f"{POSING} (compile)"), f"{CALLED_BACK} (exec)"
-    text = str
+    text, code_type, type_of, importer, posed = str, CodeType, type, IMPORTER, f"{POSING} (exec)"
+
+    def poses(code, trusted_too=True):
+        """Does this code, or code in it, say that it comes from a file of ours or of a library?"""
+        if trusted_too and is_trusted(code.co_filename):
+            return True
+        for part in code.co_consts:
+            if type_of(part) is code_type and poses(part):
+                return True
+        return False
 
     def on_exec(frame, arguments):
-        return called_back if is_trusted(frame.f_code.co_filename) and complaint(frame, running, "", ()) else None
+        code, runner = arguments[0], frame.f_code.co_filename
+        if not is_trusted(runner):
+            return posed if type_of(code) is code_type and poses(code) else None
+        if runner == importer and type_of(code) is code_type:
+            claims = is_trusted(code.co_filename)
+            return posed if (claims and not imported[0]) or (not claims and poses(code, trusted_too=False)) else None
+        return called_back if complaint(frame, running, "", ()) else None
 
     def on_compile(frame, arguments):
         filename = arguments[1]
         if type_of(filename) is text and is_trusted(filename):
             return complaint(frame, posing, "", ())
-        return on_exec(frame, arguments)
+        return called_back if is_trusted(frame.f_code.co_filename) and complaint(frame, running, "", ()) else None
 
-    type_of = type
-    return {"exec": on_exec, "compile": on_compile}
+    def on_function(frame, arguments):
+        code = arguments[-1]
+        strange = type_of(code) is code_type and not is_trusted(frame.f_code.co_filename) and poses(code)
+        return posed if strange else None
+
+    return {"exec": on_exec, "compile": on_compile, "function.__new__": on_function, "object.__setattr__": on_function}
 
 
-def _files(place, line) -> dict:
-    """Files that are opened: the grader's own descriptors, memory by way of /proc, machine code."""
+def _files(place, is_trusted, imported: list, line) -> dict:
+    """Files that are opened: the grader's own descriptors, memory by way of /proc, machine code.
+
+    ``imported`` remembers whether what the import system read last is a file of ours or of a library.
+    """
     readable, look, text, number = re.compile(READABLE).fullmatch, os.stat, str, int
     unreadable, type_of, dealers = OSError, type, MACHINE_CODE
     is_pipe, held = stat.S_ISFIFO, getattr(line, "descriptors", frozenset())
     pipes = frozenset((found.st_dev, found.st_ino) for found in map(os.fstat, held))
-    libraries, memory = LIBRARIES, MEMORY
+    libraries, memory, loader = LIBRARIES, MEMORY, LOADER
     try:
         proc = os.stat("/proc").st_dev
     except OSError:
@@ -151,6 +175,8 @@ def _files(place, line) -> dict:
 
     def on_open(frame, arguments):
         path = arguments[0]
+        if frame.f_code.co_filename == loader:
+            imported[0] = type_of(path) is text and is_trusted(path)
         if type_of(path) is number and path not in held:
             return None
         try:

@@ -65,6 +65,9 @@ READABLE = r"/proc/(self/|thread-self/|[0-9]+/)?(cgroup|cmdline|comm|cpuinfo|lim
 READABLE += r"|stat|statm|status|uptime|version|vmstat|filesystems|sys/.*)"
 """What an answer may open below /proc."""
 
+IMPORTER, LOADER = "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"
+"""Files of the import system: where modules' code is run, and where it is read."""
+
 _ALL = frozenset({"*"})
 DEALERS = {
     "inspect.py": _ALL,
@@ -78,8 +81,8 @@ DEALERS = {
     **dict.fromkeys(("signal.py", "socket.py", "ssl.py", "http", "urllib", "socketserver.py", "xmlrpc"), _ALL),
     **dict.fromkeys(("ctypes", "cProfile.py", "profile.py", "trace.py"), _ALL),
     "<frozen os>": _ALL,
-    "<frozen importlib._bootstrap_external>": frozenset({"source_to_code"}),
-    "<frozen importlib._bootstrap>": frozenset({"_call_with_frames_removed"}),
+    LOADER: frozenset({"source_to_code"}),
+    IMPORTER: frozenset({"_call_with_frames_removed"}),
 }
 """Functions, by file or folder of a library, that do such things for whoever calls them."""
 

@@ -100,6 +100,26 @@ def answer(x):
     _signal.signal(_signal.SIGUSR1, lambda number, frame: None)
     return 0.0
 """
+COMPILED = """
+import importlib.util, inspect, marshal
+code = compile("import sys\\ndef look(): return sys._getframe(1)\\n", "elsewhere.py", "exec")
+data = marshal.dumps(code).replace(b"elsewhere.py", b"else/here.py")
+name = inspect.__file__.encode()
+def forged(code):
+    return marshal.dumps(code)
+old = marshal.dumps("elsewhere.py")
+new = b"z" + bytes([len(name)]) + name
+body = marshal.dumps(code)
+for kind in (b"z", b"Z", b"\\xda", b"\\xfa"):
+    body = body.replace(kind + bytes([12]) + b"elsewhere.py", kind[:1] + bytes([len(name)]) + name)
+with open("evil.pyc", "wb") as file:
+    file.write(importlib.util.MAGIC_NUMBER + bytes(12) + body)
+import sys
+sys.path.insert(0, "."); importlib.invalidate_caches()
+import evil
+def answer(x):
+    return evil.look().f_locals["expected"]
+"""
 COLLECTED = """
 import gc
 def answer(x):
@@ -197,6 +217,24 @@ ATTACKS = {
     "code that poses as a library's": Attack(
         WRONG + "import inspect\nexec(compile('import sys\\nsys._getframe()', inspect.__file__, 'exec'))\n",
         "poses as the grader's",
+    ),
+    "a compiled file that poses as a library's": Attack(COMPILED, "poses as the grader's (exec)"),
+    "a function made of a library's code": Attack(
+        "import logging, sys, types\n"
+        + looking(
+            "types.FunctionType(logging.Logger.findCaller.__code__, {'sys': sys})",
+        ),
+        "poses as the grader's (exec)",
+    ),
+    "numpy: memory beyond an array": Attack(
+        looking(
+            "as_strided(numpy.zeros(1), (10**9,))[7]", "import numpy", "from numpy.lib.stride_tricks import as_strided"
+        ),
+        f"{MEMORY} by address (numpy.lib.stride_tricks.as_strided)",
+    ),
+    "torch: memory by its address": Attack(
+        looking("torch._C._construct_storage_from_data_pointer(id(x), torch.device('cpu'), 64)[0]"),
+        f"{MEMORY} by address (torch._C._construct_storage_from_data_pointer)",
     ),
     "linecache and __main__": Attack(
         looking(

@@ -91,14 +91,15 @@ ATTACKS = {
         "wrong results",
     ),
     "an input transformer that blanks cells": Attack(
-        WRONG
-        + "get_ipython().input_transformers_cleanup.append(lambda lines: [l for l in lines if 'verdict(' not in l])\n",
+        WRONG + "get_ipython().input_transformers_cleanup.append(\n"
+        "    lambda lines: ['2\\n'] if any('verdict' in line for line in lines) else lines)\n",
         "wrong results",
     ),
     "replaces run_cell": Attack(
-        WRONG + "import types\nshell = get_ipython()\nhonest = shell.run_cell_async\n"
-        "async def run(source, *a, **k):\n"
-        "    return await honest('2' if 'verdict' in source else source, *a, **k)\nshell.run_cell_async = run\n",
+        WRONG + "shell = get_ipython()\nhonest = shell.run_cell_async\n"
+        "async def run(source, **options):\n    if 'verdict' in source:\n"
+        "        source = options['transformed_cell'] = '2'\n"
+        "    return await honest(source, **options)\nshell.run_cell_async = run\n",
         "wrong results",
     ),
 }
