@@ -6,7 +6,7 @@ c.CourseDirectory.course_id = "gpu-memory"
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "notebooks"
 
-# Scores come from a process that the submission cannot reach: see docs/architecture.md.
+# Scores come from a process that the submission cannot reach: see docs/security.md.
 c.Autograde.sanitize_preprocessors = [
     "autograder.grading.sanitizing.InstructorMetadata",
     "nbgrader.preprocessors.ClearOutput",
