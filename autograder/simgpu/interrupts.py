@@ -27,6 +27,7 @@ _PATIENCE = 50
 _LOOK_AGAIN = 0.02
 _AT_ONCE = 0.002
 _WAITS = 3
+_LOOKS = 8
 _AFTER_YIELD_FROM = 2
 kept: list[tuple[int, BaseException]] = []
 """Exceptions that were raised inside the device guard, with the thread that they were meant for."""
@@ -53,15 +54,17 @@ class Interruption:
         self._kind = kind
         self._wanted = False
         self._under_way = False
+        self._swallowed = False
         self._sent: float | None = None
         self._prompt_answers = 0
 
     def __call__(self, number: int, _frame) -> None:
         try:
             at_once = self._noted(number)
-        except self._kind:  # an earlier signal's, raised in here, where C++ may be waiting: have it raised later
-            at_once, self._under_way = False, True
-            _thread.start_new_thread(self._see_to_it, (number,))
+        except self._kind:  # an earlier signal's, raised in here, where C++ may be waiting: it is asked for again
+            at_once, self._swallowed = False, True
+            self._prompt_answers += self._sent is not None
+            self._begin(number)
         if at_once:
             self._forget_kept()
             raise self._kind
@@ -70,13 +73,16 @@ class Interruption:
         """Have the exception raised soon; returns whether the handler must raise it itself."""
         if self._sent is None:
             self._wanted = True
-            if not self._under_way:
-                self._under_way = True
-                _thread.start_new_thread(self._see_to_it, (number,))
+            self._begin(number)
         elif time.monotonic() - self._sent < _AT_ONCE:
             self._prompt_answers += 1
             return self._prompt_answers >= _WAITS
         return False
+
+    def _begin(self, number: int) -> None:
+        if not self._under_way:
+            self._under_way = True
+            _thread.start_new_thread(self._see_to_it, (number,))
 
     def withdraw(self) -> None:
         """Call in the main thread: what was asked for and has not been raised shall not be raised any more."""
@@ -96,10 +102,15 @@ class Interruption:
     def _see_to_it(self, number: int) -> None:
         """Runs in a thread of its own, since the handler's next instruction would be the first to raise."""
         try:
+            self._swallowed = False
             place = self._ask()
             self._prompt_answers = 0
-            for _ in range(_WAITS):
+            for _ in range(_LOOKS):
                 time.sleep(_LOOK_AGAIN)
+                if self._swallowed:
+                    self._swallowed = False
+                    place = self._ask()
+                    continue
                 if _place() != place or not self._wanted:
                     return
                 if self._prompt_answers == _WAITS - 1:
@@ -109,6 +120,8 @@ class Interruption:
             time.sleep(_LOOK_AGAIN)
         finally:
             self._sent, self._under_way = None, False
+            if self._swallowed:
+                self._begin(number)
 
     def _ask(self):
         """Have the exception raised as soon as the main thread is not in this package's code; return where it is."""
