@@ -23,7 +23,6 @@ _GUARDED = (
     ("_imp", "create_builtin", ANEW),
     ("torch._C._dynamo.eval_frame", "set_eval_frame", FRAMES),
     ("torch._C._dynamo.eval_frame", "set_bytecode_debugger_callback", FRAMES),
-    ("torch._C", "_construct_storage_from_data_pointer", MEMORY),
     ("numpy.lib.stride_tricks", "as_strided", MEMORY),
     *(
         ("ctypes", name, MEMORY)

@@ -232,10 +232,6 @@ ATTACKS = {
         ),
         f"{MEMORY} by address (numpy.lib.stride_tricks.as_strided)",
     ),
-    "torch: memory by its address": Attack(
-        looking("torch._C._construct_storage_from_data_pointer(id(x), torch.device('cpu'), 64)[0]"),
-        f"{MEMORY} by address (torch._C._construct_storage_from_data_pointer)",
-    ),
     "linecache and __main__": Attack(
         looking(
             "float((str(vars(__main__)) + str(linecache.cache)).split('verdict' + '(9, seed=')[1][0])",
