@@ -68,4 +68,5 @@ def _fail(nb: NotebookNode, name: str, text: str, which=lambda cell: True) -> No
     for cell in nb.cells:
         if cell.cell_type == "code" and utils.is_grade(cell) and not utils.is_solution(cell) and which(cell):
             error = new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}", "0 points."])
-            cell.outputs = [*cell.outputs, error]
+            if error not in cell.outputs:  # execution said so, and judging says it again for cells that were put back
+                cell.outputs = [*cell.outputs, error]

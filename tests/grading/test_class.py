@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.errors import LessonError
+from autograder.grading.execution import mark_unreadable
 from autograder.grading.source import read_source
 
 pytestmark = pytest.mark.xdist_group("class")  # graded once, in one of the parallel test processes
@@ -75,3 +77,12 @@ def test_a_missing_notebook_with_answers_is_named(tmp_path):
     """GIVEN no solutions folder, WHEN grading wants the source, THEN the message names the file and the command."""
     with pytest.raises(LessonError, match=r"x\.ipynb.*make build"):
         read_source(tmp_path / "x.ipynb")
+
+
+def test_an_unreadable_submission_is_told_so_once():
+    """GIVEN execution and judging, which both mark what cannot be read WHEN both did THEN a cell holds one reason."""
+    check = {"grade": True, "grade_id": "check", "locked": True, "points": 1, "schema_version": 3, "solution": False}
+    notebook = new_notebook(cells=[new_code_cell("1", metadata={"nbgrader": check})])
+    mark_unreadable(notebook, "it is empty")
+    mark_unreadable(notebook, "it is empty")
+    assert [output.evalue for output in notebook.cells[0].outputs] == ["it is empty"]
