@@ -107,3 +107,9 @@ def test_an_address_without_a_scheduler_is_one_sentence(monkeypatch):
     monkeypatch.setattr("autograder.grading.engines.cluster._SECONDS_TO_CONNECT", 1)
     with pytest.raises(GradingFailed, match=r"expected a Dask scheduler at 'tcp://127\.0\.0\.1:9'"):
         engine_for(scheduler="tcp://127.0.0.1:9")
+
+
+def test_an_address_without_a_port_is_one_sentence():
+    """GIVEN an address that Dask could not even dial WHEN grading starts THEN the message shows what one looks like."""
+    with pytest.raises(GradingFailed, match=r"such as tcp://host:8786, got 'foo'"):
+        engine_for(scheduler="foo")

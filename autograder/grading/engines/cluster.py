@@ -7,6 +7,7 @@ package installed, and bubblewrap where submissions are to be confined.
 from __future__ import annotations
 
 import logging
+import re
 from concurrent.futures import Future
 
 from autograder.errors import GradingFailed
@@ -30,6 +31,8 @@ class ClusterEngine:
             ) from None
         for name in ("distributed.client", "distributed.scheduler"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        if not re.search(r":\d+$", address):  # Dask's own complaint takes a minute, with a traceback behind it
+            raise GradingFailed(f"expected the scheduler's address, such as tcp://host:8786, got {address!r}")
         try:
             self._client = Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
