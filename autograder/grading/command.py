@@ -8,6 +8,7 @@ from pathlib import Path
 from nbgrader.coursedir import CourseDirectory
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from autograder.errors import GradingFailed
 from autograder.grading.anonymous import Anonymous
@@ -86,7 +87,6 @@ def _table(exercises: list[Exercise], title: str) -> Table:
     for e in exercises:
         partial = len(e.scores) - e.right - e.wrong
         said, like = (", ".join(f"{n} x {what}" for what, n in c.most_common(3)) for c in (e.reasons, e.mistakes))
-        table.add_row(
-            e.name, f"{e.points:g}", f"{e.mean:.2f}", str(e.right), str(partial), str(e.wrong), said, like or "-"
-        )
+        numbers = f"{e.points:g}", f"{e.mean:.2f}", str(e.right), str(partial), str(e.wrong)
+        table.add_row(*map(Text, (e.name, *numbers, said, like or "-")))  # plain: students' code chose some of the words
     return table

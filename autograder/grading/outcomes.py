@@ -35,6 +35,8 @@ class Outcome:
         Why a human should look; empty if nobody need.
     late : float
         Seconds after the due date.
+    edited : tuple of str
+        Locked cells whose text the submission changed; the instructor's were used instead.
     """
 
     student: str
@@ -44,6 +46,7 @@ class Outcome:
     reasons: tuple[str, ...] = ()
     needs: str = ""
     late: float = 0.0
+    edited: tuple[str, ...] = ()
 
     def to_json(self) -> dict:
         """Return it as plain data."""
@@ -66,17 +69,20 @@ def outcome_of(coursedir, gradebook: Gradebook, student: str, assignment: str) -
         return failed(student, "nbgrader gave up on it; its log says why")
     score = most = 0.0
     reasons: list[str] = []
+    edited: list[str] = []
     about = {name: "" for name in ("unreadable", "lost", "ended")}
     for notebook in notebooks:
         noted = notebook.metadata.get("autograder", {})
         about = {name: about[name] or str(noted.get(name, "")) for name in about}
+        edited += noted.get("edited", [])
         for cell in autograded_cells(notebook):
             got, points = utils.determine_grade(cell)
             score, most = score + (got or 0.0), most + points
             reasons += reasons_in(cell)
     needs = next(filter(None, about.values()), "") or next((r for r in reasons if any(w in r for w in _LOOK_AT)), "")
     late = _seconds_late(gradebook, student, assignment)
-    return Outcome(student, state_of(score, most, **about), score, most, tuple(reasons), needs, late)
+    state = state_of(score, most, **about)
+    return Outcome(student, state, score, most, tuple(reasons), needs, late, tuple(edited))
 
 
 def failed(student: str, why: str) -> Outcome:

@@ -67,8 +67,8 @@ class Display:
 
     def _lines(self) -> None:
         while not self._over.wait(_EVERY):
-            self._console.print(self.line(), highlight=False)
-        self._console.print(self.line(), highlight=False)
+            self._console.print(self.line(), highlight=False, soft_wrap=True)
+        self._console.print(self.line(), highlight=False, soft_wrap=True)
 
     def _live(self) -> None:
         columns = (

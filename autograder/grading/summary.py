@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from autograder.grading.outcomes import FAILED, STATES, Outcome
 
@@ -72,19 +73,24 @@ class Summary:
         return {state: found[state] for state in STATES if found[state]}
 
     def print(self, console: Console) -> None:
-        """Show the counts, and each submission that needs a human with the reason."""
+        """Show the counts, each submission that needs a human with the reason, who was late, and who edited what."""
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items()) or "nothing to grade"
         rate = f", {60 * len(self.outcomes) / self.seconds:.0f} a minute" if self.outcomes and self.seconds else ""
         before = f"; {self.skipped} graded before" if self.skipped else ""
-        console.print(f"{self.assignment}: {counts}{before}. {self.seconds:.1f} s{rate}.", highlight=False)
+        console.print(f"{self.assignment}: {counts}{before}. {self.seconds:.1f} s{rate}.", highlight=False, soft_wrap=True)
         for remark in self.remarks:
-            console.print(f"Note: {remark}", highlight=False)
+            console.print(f"Note: {remark}", highlight=False, markup=False, soft_wrap=True)
         needy = [outcome for outcome in self.outcomes if outcome.needs]
         if needy:
             table = Table("student", "points", "state", "why somebody should look", title_justify="left")
             for o in needy:
-                late = f" ({o.late / 3600:.1f} h late)" if o.late > 0 else ""
-                table.add_row(o.student, f"{o.score:g} of {o.most:g}", o.state + late, o.needs)
+                texts = o.student, f"{o.score:g} of {o.most:g}", o.state, o.needs
+                table.add_row(*map(Text, texts))  # plain: names of files that were handed in may look like markup
             console.print(table)
+        late = ", ".join(f"{o.student} by {o.late / 3600:.1f} h" for o in self.outcomes if o.late > 0)
+        edited = ", ".join(f"{o.student} ({', '.join(o.edited)})" for o in self.outcomes if o.edited)
+        for what, who in (("Late", late), ("Edited cells that were not used", edited)):
+            if who:
+                console.print(f"{what}: {who}", highlight=False, markup=False, soft_wrap=True)
         if self.interrupted:
             console.print("Interrupted. The same command goes on where this one stopped.", highlight=False)

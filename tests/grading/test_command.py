@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from rich.console import Console
 
 from autograder.errors import GradingFailed
 from autograder.grading import command
@@ -94,3 +96,30 @@ def test_progress_says_how_many_how_and_how_fast():
 def test_the_exit_status_tells(outcomes, interrupted, status):
     """Is the status 0 when all is well, 3 when somebody should look, 1 when some failed, 130 after Ctrl-C?"""
     assert Summary("ps1", outcomes, interrupted=interrupted).status == status
+
+
+def printed(*outcomes: Outcome) -> str:
+    told = io.StringIO()
+    Summary("ps1", list(outcomes)).print(Console(file=told, width=200))
+    return told.getvalue()
+
+
+def test_whoever_was_late_or_edited_cells_is_named_with_full_points_too():
+    """GIVEN somebody right but late, and somebody who edited a check WHEN the summary is printed THEN both are named."""
+    told = printed(Outcome("ida", "right", 1, 1, late=95400.0), Outcome("jo", "right", 1, 1, edited=("check-a", "setup")))
+    assert "Late: ida by 26.5 h\n" in told
+    assert "Edited cells that were not used: jo (check-a, setup)\n" in told
+    assert "Late" not in printed(Outcome("ada", "right", 1, 1))
+
+
+def test_what_looks_like_markup_in_a_reason_is_printed_as_it_is():
+    """GIVEN a file name with rich's markup in it WHEN the summary is printed THEN it is there, letter by letter."""
+    assert "found [/b] [red].ipynb" in printed(Outcome("a", "unreadable", needs="found [/b] [red].ipynb"))
+
+
+def test_lines_of_a_log_are_not_broken_at_80_letters():
+    """GIVEN no terminal WHEN the run's counts are longer than a line THEN they stay on one line."""
+    states = ("right", "partial", "wrong", "crashed", "unreadable")
+    told = io.StringIO()
+    Summary("a_rather_long_name_of_a_problem_set", [Outcome(s, s) for s in states]).print(Console(file=told, width=80))
+    assert "1 right, 1 partial, 1 wrong, 1 crashed, 1 unreadable. 0.0 s.\n" in told.getvalue()
