@@ -88,5 +88,6 @@ def _table(exercises: list[Exercise], title: str) -> Table:
         partial = len(e.scores) - e.right - e.wrong
         said, like = (", ".join(f"{n} x {what}" for what, n in c.most_common(3)) for c in (e.reasons, e.mistakes))
         numbers = f"{e.points:g}", f"{e.mean:.2f}", str(e.right), str(partial), str(e.wrong)
-        table.add_row(*map(Text, (e.name, *numbers, said, like or "-")))  # plain: students' code chose some of the words
+        words = e.name, *numbers, said, like or "-"
+        table.add_row(*map(Text, words))  # plain: students' code chose some of the words
     return table

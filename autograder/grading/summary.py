@@ -77,7 +77,8 @@ class Summary:
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items()) or "nothing to grade"
         rate = f", {60 * len(self.outcomes) / self.seconds:.0f} a minute" if self.outcomes and self.seconds else ""
         before = f"; {self.skipped} graded before" if self.skipped else ""
-        console.print(f"{self.assignment}: {counts}{before}. {self.seconds:.1f} s{rate}.", highlight=False, soft_wrap=True)
+        first = f"{self.assignment}: {counts}{before}. {self.seconds:.1f} s{rate}."
+        console.print(first, highlight=False, markup=False, soft_wrap=True)
         for remark in self.remarks:
             console.print(f"Note: {remark}", highlight=False, markup=False, soft_wrap=True)
         needy = [outcome for outcome in self.outcomes if outcome.needs]

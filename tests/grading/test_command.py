@@ -105,8 +105,9 @@ def printed(*outcomes: Outcome) -> str:
 
 
 def test_whoever_was_late_or_edited_cells_is_named_with_full_points_too():
-    """GIVEN somebody right but late, and somebody who edited a check WHEN the summary is printed THEN both are named."""
-    told = printed(Outcome("ida", "right", 1, 1, late=95400.0), Outcome("jo", "right", 1, 1, edited=("check-a", "setup")))
+    """GIVEN somebody right but late, and somebody who edited a check WHEN the summary is printed THEN it names both."""
+    edited = Outcome("jo", "right", 1, 1, edited=("check-a", "setup"))
+    told = printed(Outcome("ida", "right", 1, 1, late=95400.0), edited)
     assert "Late: ida by 26.5 h\n" in told
     assert "Edited cells that were not used: jo (check-a, setup)\n" in told
     assert "Late" not in printed(Outcome("ada", "right", 1, 1))
