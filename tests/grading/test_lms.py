@@ -73,6 +73,19 @@ def test_a_file_named_otherwise_is_left_out():
     assert CanvasCollector().collect("/x/lovelaceada_2001_77_notes.txt") is None
 
 
+def test_moodles_worksheet_tells_who_a_participant_is(tmp_path):
+    """GIVEN a worksheet beside the archive WHEN a file is collected THEN the id is an address, always the same."""
+    folder = tmp_path / NAME / "extracted" / "all"
+    folder.mkdir(parents=True)
+    sheet = "\ufeffIdentifier,Full name,Email address,Status\nParticipant 1001,Ada,ada@example.org,Submitted\n"
+    (tmp_path / NAME / "Grades-ps1.csv").write_text(sheet, encoding="utf-8")
+    ids = [
+        MoodleCollector().collect(str(folder / f"{who}_assignsubmission_file_" / "ps1.ipynb"))["student_id"]
+        for who in ("Ada_1001", "Bob_1002")
+    ]
+    assert ids == ["ada@example.org", "1002"]
+
+
 @pytest.fixture
 def gradebook(course):
     """Two students, one of whom handed in, late."""
@@ -101,6 +114,14 @@ def test_moodle_can_import_the_grades(gradebook, tmp_path):
         ["bob", "", "", "", ""],
         ["2001", "Ada", "Lovelace", "ada@example.org", "5.5"],
     ]
+
+
+def test_an_id_that_is_an_address_identifies_for_moodle(gradebook, tmp_path):
+    """GIVEN a student known by email address WHEN grades go to Moodle THEN the address is where Moodle looks for it."""
+    gradebook.add_student("zoe@example.org")
+    rows = table(MoodleExporter(student=["zoe@example.org"]), gradebook, tmp_path / "m.csv")
+    gradebook.remove_student("zoe@example.org")
+    assert rows[1] == ["zoe@example.org", "", "", "zoe@example.org", ""]
 
 
 def test_canvas_can_import_the_grades(gradebook, tmp_path):

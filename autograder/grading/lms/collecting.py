@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+from pathlib import Path
 
 from nbgrader.plugins import FileNameCollectorPlugin
 
@@ -18,6 +20,7 @@ _CANVAS = re.compile(
 )
 _DOWNLOADED_TWICE = re.compile(r"( \(\d+\)| ?- ?Copy( \(\d+\))?)$")
 """What a browser or a file manager puts behind a name that exists already."""
+_EMAIL = re.compile(r"[^\s@/\\]+@[^\s@/\\]+")
 
 
 class _LmsCollector(FileNameCollectorPlugin):
@@ -35,17 +38,41 @@ class _LmsCollector(FileNameCollectorPlugin):
             self.log.warning("Not named as this system names submissions: %s", submitted_file)
             return None
         name = os.path.splitext(found["file_id"])[0]
-        return {"student_id": found["student_id"], "file_id": _DOWNLOADED_TWICE.sub("", name)}
+        student = self.student(found["student_id"], Path(submitted_file))
+        return {"student_id": student, "file_id": _DOWNLOADED_TWICE.sub("", name)}
+
+    def student(self, number: str, path: Path) -> str:
+        """Return a student's id in the gradebook, given the number in the name of the submitted file."""
+        return number
 
 
 class MoodleCollector(_LmsCollector):
     """Moodle's "Download all submissions": ``Ada Lovelace_1234_assignsubmission_file_/NOTEBOOK.ipynb``.
 
-    The number is the participant's in this assignment ("Participant 1234" in Moodle's grading worksheet). Folders or
-    one flat archive, as the download was asked for.
+    The number is the participant's in this one assignment ("Participant 1234" in Moodle's grading worksheet); it says
+    nothing about who that is in the next. With the worksheet, a CSV file beside ``archive/``, the id is the email
+    address. Folders or one flat archive, as the download was asked for.
     """
 
     pattern = _MOODLE
+
+    def student(self, number: str, path: Path) -> str:
+        """Return the participant's email address if a worksheet tells it, else the number."""
+        extracted = next((folder for folder in path.parents if folder.name == "extracted"), None)
+        sheets = sorted(extracted.parent.glob("*.csv")) if extracted else []
+        found = next((emails[number] for emails in map(_emails, sheets) if number in emails), None)
+        if found is None and sheets:
+            self.log.warning("Participant %s is in none of %s", number, ", ".join(sheet.name for sheet in sheets))
+        return found or number
+
+
+def _emails(worksheet: Path) -> dict[str, str]:
+    """Return participants' email addresses by number; columns are known by content, whatever their language."""
+    with open(worksheet, newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = [row for row in csv.reader(file) if row]
+    numbers = ((re.search(r"(\d+)$", row[0].strip()), row) for row in rows)
+    emails = ((found[1], next((cell for cell in row if _EMAIL.fullmatch(cell)), "")) for found, row in numbers if found)
+    return {number: email for number, email in emails if email}
 
 
 class CanvasCollector(_LmsCollector):

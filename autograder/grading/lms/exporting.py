@@ -38,7 +38,8 @@ class _TableExporter(ExportPlugin):
 class MoodleExporter(_TableExporter):
     """A CSV for Moodle's grade import (Grades, Import, CSV file); map "Email address" or "ID number" to the user.
 
-    Empty cells are students who handed in nothing: Moodle leaves their grade as it is.
+    Empty cells are students who handed in nothing: Moodle leaves their grade as it is. An id that is an email address,
+    as ``MoodleCollector`` makes them with a worksheet, stands in both columns.
     See Moodle's documentation, "Grade import".
     """
 
@@ -49,7 +50,8 @@ class MoodleExporter(_TableExporter):
         assignments = self._assignments(gradebook)
         yield ["ID number", "First name", "Surname", "Email address", *(a.name for a in assignments)]
         for student in self._students(gradebook):
-            who = [student.id, student.first_name or "", student.last_name or "", student.email or ""]
+            email = student.email or (student.id if "@" in student.id else "")
+            who = [student.id, student.first_name or "", student.last_name or "", email]
             yield [*who, *(points(gradebook, assignment.name, student.id) for assignment in assignments)]
 
 
