@@ -13,7 +13,7 @@ from traitlets import Integer
 
 from autograder.grading.field import field_of
 from autograder.grading.job import Result
-from autograder.grading.submissions import unreadable
+from autograder.grading.submissions import noted, unreadable
 
 
 class FarmedExecute(Execute):
@@ -48,7 +48,7 @@ def fill_in(nb: NotebookNode, result: Result) -> None:
     nb.metadata.update(nbformat.from_dict(copy.deepcopy(result.metadata)))
     for name in ("ended", "lost"):
         if getattr(result, name):
-            nb.metadata.setdefault("autograder", NotebookNode())[name] = getattr(result, name)
+            noted(nb)[name] = getattr(result, name)
     if result.lost:
         mark_lost(nb, result.lost)
 

@@ -10,6 +10,7 @@ from nbformat import NotebookNode, reader
 from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
 
+from autograder.grading.submissions import noted
 from autograder.judge.process import NOT_JUDGED
 
 RIGHT, PARTIAL, WRONG, CRASHED, UNREADABLE, FAILED = "right", "partial", "wrong", "crashed", "unreadable", "failed"
@@ -72,9 +73,9 @@ def outcome_of(coursedir, gradebook: Gradebook, student: str, assignment: str) -
     edited: list[str] = []
     about = {name: "" for name in ("unreadable", "lost", "ended")}
     for notebook in notebooks:
-        noted = notebook.metadata.get("autograder", {})
-        about = {name: about[name] or str(noted.get(name, "")) for name in about}
-        edited += noted.get("edited", [])
+        known = noted(notebook)
+        about = {name: about[name] or str(known.get(name, "")) for name in about}
+        edited += map(str, known.get("edited") or ())
         for cell in autograded_cells(notebook):
             got, points = utils.determine_grade(cell)
             score, most = score + (got or 0.0), most + points

@@ -17,7 +17,7 @@ from traitlets import Float
 from autograder.grading.execution import mark_lost, mark_unreadable
 from autograder.grading.field import field_of
 from autograder.grading.job import Result
-from autograder.grading.submissions import Named, plan_for, unreadable
+from autograder.grading.submissions import Named, noted, plan_for, unreadable
 from autograder.judge.plan import Plan
 from autograder.judge.process import NOT_JUDGED
 from autograder.judge.verdict import Verdict
@@ -53,7 +53,7 @@ class TrustedVerdict(NbGraderPreprocessor):
             )
             if verdict.reason.startswith(NOT_JUDGED):
                 self.log.error("%s: %s: %s", student, verdict.grade_id, verdict.reason)
-        edited = nb.metadata.get("autograder", {}).get("edited", [])
+        edited = noted(nb).get("edited", [])
         for cell in nb.cells:
             if utils.is_grade(cell) and cell.cell_type == "code":
                 verdict = verdicts.get(cell.metadata.nbgrader["grade_id"])

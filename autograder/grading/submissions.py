@@ -52,10 +52,16 @@ def resources_for(converter, path: str) -> dict:
     return {"unique_key": name, "output_files_dir": f"{name}_files", "nbgrader": about}
 
 
+def noted(nb: NotebookNode) -> dict:
+    """Return what the grader noted in a notebook's metadata, to be read or written; a submission may bring anything."""
+    if not isinstance(nb.metadata.get("autograder"), dict):
+        nb.metadata["autograder"] = NotebookNode()
+    return nb.metadata["autograder"]
+
+
 def unreadable(nb: NotebookNode) -> str:
     """Return why the submitted file could not be read as a notebook; empty if it could."""
-    about = nb.metadata.get("autograder")
-    return str(about.get("unreadable", "")) if isinstance(about, dict) else ""
+    return str(noted(nb).get("unreadable", ""))
 
 
 def plan_for(coursedir, named: Named) -> tuple[Plan, NotebookNode | None]:

@@ -43,6 +43,7 @@ def gradable(root: Path, released) -> list[str]:
     give("other_kernel", _with_kernel(answered(released, RIGHT), "no-such-kernel"))
     give("older_format", _older(answered(released, RIGHT)))
     give("extra_cells", _with_extra(answered(released, RIGHT)))
+    give("odd_metadata", _with_metadata(answered(released, RIGHT), autograder="none of yours"))
     give("fewer_points", _with_points(answered(released, RIGHT), 99))
     return students
 
@@ -67,6 +68,7 @@ BAD = {
     "kills": ("crashed", "ended the kernel"),
     "prints_much": ("crashed", "MiB"),
     "steals": ("wrong", ""),
+    "odd_kernel": ("unreadable", "the grader cannot process it"),
     "a_film": ("unreadable", "the files beside the notebook have more than"),
 }
 
@@ -92,6 +94,7 @@ def bad(root: Path, released, secret: Path) -> None:
     hand_in(root, "twice", _twice(answered(released, RIGHT)))
     hand_in(root, "kills", answered(released, "import os\nos._exit(1)\n"))
     hand_in(root, "prints_much", answered(released, "for _ in range(100):\n    print('x' * 1_000_000)\n"))
+    hand_in(root, "odd_kernel", _with_metadata(answered(released, RIGHT), kernelspec=3))
     with open(hand_in(root, "a_film", good) / "film.mp4", "wb") as film:
         film.truncate(300 << 20)
     thief = "double = lambda x: open('notes.txt').read()\n"
@@ -100,6 +103,11 @@ def bad(root: Path, released, secret: Path) -> None:
 
 def _with_kernel(notebook, name):
     notebook.metadata.kernelspec = {"name": name, "display_name": name, "language": "klingon"}
+    return notebook
+
+
+def _with_metadata(notebook, **metadata):
+    notebook.metadata.update(metadata)
     return notebook
 
 
