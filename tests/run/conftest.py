@@ -25,7 +25,7 @@ def run(capfd, tmp_path, monkeypatch):
     """Run a script by name; ``report`` is the JSON report, ``stderr`` holds what else was said."""
 
     # torch.testing, where an earlier test loaded it, forbids scripts to set torch.backends' flags
-    monkeypatch.setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)
+    monkeypatch.setitem(torch.backends.flags_frozen.__globals__, "__allow_nonbracketed_mutation_flag", True)
 
     def run_it(name, *arguments, **options) -> Run:
         gc.collect()
