@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nbgrader.coursedir import CourseDirectory
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from autograder.errors import GradingFailed
@@ -81,13 +81,12 @@ def _graded(course: Course, assignment: str) -> tuple[CourseDirectory, list[str]
 
 
 def _table(exercises: list[Exercise], title: str) -> Table:
-    table = Table(
-        "exercise", "points", "mean", "right", "partial", "wrong", "said most often", "most like", title=title
-    )
+    texts = (Column(name, overflow="fold") for name in ("said most often", "most like"))
+    counts = Column("right /\npartial /\nwrong", no_wrap=True)
+    table = Table(Column("exercise", no_wrap=True), "points", "mean", counts, *texts, title=title)
     for e in exercises:
         partial = len(e.scores) - e.right - e.wrong
-        said, like = (", ".join(f"{n} x {what}" for what, n in c.most_common(3)) for c in (e.reasons, e.mistakes))
-        numbers = f"{e.points:g}", f"{e.mean:.2f}", str(e.right), str(partial), str(e.wrong)
-        words = e.name, *numbers, said, like or "-"
+        said, like = ("\n".join(f"{n} x {what}" for what, n in c.most_common(3)) for c in (e.reasons, e.mistakes))
+        words = e.name, f"{e.points:g}", f"{e.mean:.2f}", f"{e.right} / {partial} / {e.wrong}", said, like or "-"
         table.add_row(*map(Text, words))  # plain: students' code chose some of the words
     return table

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbgrader.coursedir import CourseDirectory
+from rich.console import Console
 
 from autograder.authoring.build import load
 from autograder.errors import GradingFailed
 from autograder.grading import command
 from autograder.grading.anonymous import Anonymous
 from autograder.grading.sharing import share
-from autograder.grading.statistics import nearest, statistics
+from autograder.grading.statistics import Exercise, nearest, statistics
 
 pytestmark = pytest.mark.xdist_group("class")
 
@@ -79,3 +82,13 @@ def test_the_commands_print_them(small_course, tmp_path, capsys):
     assert "without names" in capsys.readouterr().out
     with pytest.raises(GradingFailed, match="no graded submission of 'other'"):
         command.show_statistics(str(small_course.root), "other", as_json=False)
+
+
+def test_the_table_is_legible_on_a_narrow_terminal():
+    """GIVEN 80 columns and long names WHEN the table is printed THEN no name is cut, and markup stays text."""
+    reasons, mistakes = Counter({"not flat": 3, "[/b]": 1}), Counter({"on the CPU": 2})
+    exercise = Exercise("fix_the_whole_loop", 3, [3.0, 1.0, 0.0, 0.0], reasons, mistakes)
+    told = io.StringIO()
+    Console(file=told, width=80).print(command._table([exercise], "ps1"))
+    for text in ("fix_the_whole_loop", "1 / 1 / 2", "3 x not flat", "1 x [/b]", "2 x on"):
+        assert text in told.getvalue()
