@@ -62,11 +62,15 @@ class QuickClient(AsyncKernelClient):
                 raise RuntimeError(f"the kernel was not ready after {timeout:g} s")
 
     async def _answered(self) -> bool:
-        """Ask once. Output arrives from then on if the output channel tells that this very question is done."""
-        self.kernel_info()
+        """Ask once. Output arrives from then on if the output channel tells that this very question is done.
+
+        Answers to earlier questions are passed over: a slow start leaves many, and what the output channel told of
+        them is gone.
+        """
+        asked = self.kernel_info()
         try:
-            reply = await self.get_shell_msg(timeout=_ASK_AGAIN_SECONDS)
-            asked = reply["parent_header"].get("msg_id")
+            while (reply := await self.get_shell_msg(timeout=_ASK_AGAIN_SECONDS))["parent_header"]["msg_id"] != asked:
+                pass
             while True:
                 said = await self.get_iopub_msg(timeout=_ASK_AGAIN_SECONDS)
                 if said["parent_header"].get("msg_id") == asked and said["content"].get("execution_state") == "idle":

@@ -21,6 +21,7 @@ from autograder.judge.audit import Books
 from autograder.judge.eyes import Eyes, shared_eyes
 from autograder.judge.helpers import Namespace, bound_by, read_inside
 from autograder.judge.plan import Answer, Check, Given, Plan, Trial
+from autograder.judge.printed import Printed
 from autograder.judge.seal import Seal
 from autograder.judge.torch_state import Switches, Threads
 from autograder.judge.verdict import Verdict, explain, forget_frames, left_on, score_of, spied, tampered
@@ -63,9 +64,11 @@ class Session:
         source_of: Callable[[Check], str] = lambda check: check.source,
         eyes: Eyes | None = None,
         spoilt: Callable[[str], None] = lambda why: None,
+        printed: Printed | None = None,
     ) -> None:
         self._plan = plan
         self._eyes = eyes or shared_eyes()
+        self._printed = printed or Printed()
         self._stage, self._source_of, self._spoilt = stage, source_of, spoilt
         self._setup: dict | None = None
         self._device = None
@@ -207,6 +210,7 @@ class Session:
         if missing:
             return verdict(0.0, _not_defined(missing, loaded.errors.get(check.exercise)))
         value, reason = 0.0, ""
+        self._printed.listen(self._instructors_files)
         try:
             value = self.run_check(check, trusted, loaded)
         except BaseException as error:  # noqa: BLE001 - as above
@@ -218,7 +222,8 @@ class Session:
         if reason:
             return verdict(0.0, reason)
         score = score_of(value, check.points)
-        return verdict(score, "" if score >= check.points else f"{score:g} of {check.points:g} points")
+        why = self._printed.reason()
+        return verdict(score, "" if score >= check.points else why or f"{score:g} of {check.points:g} points")
 
     def run_check(self, check: Check, trusted: dict, loaded: _Loaded):
         """Run the instructor's source in T, with the exported names in place while it runs; return its last value."""

@@ -13,6 +13,7 @@ import traceback
 
 from autograder.judge.eyes import ASK, SAY, Eyes, open_eyes
 from autograder.judge.plan import Check, Plan
+from autograder.judge.printed import Printed
 from autograder.judge.sending import open_line
 from autograder.judge.session import LessonBroken, Session
 from autograder.judge.verdict import Verdict
@@ -50,7 +51,8 @@ def main(fds: tuple[int, int] | None = None) -> None:
 def _judge(request: dict, voice: _Voice, eyes: Eyes) -> None:
     plan = Plan.from_json(request["plan"])
     first, folder = request["first"], request["folder"]
-    session = Session(plan, voice.stage, voice.source_of, eyes, voice.spoilt)
+    sys.stdout = printed = Printed()
+    session = Session(plan, voice.stage, voice.source_of, eyes, voice.spoilt, printed)
     if folder:
         os.chdir(folder)
         sys.path.append(folder)

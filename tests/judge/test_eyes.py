@@ -50,7 +50,10 @@ HONEST = {
     ),
     "the compiler's imports": "import torch._inductor.config, torch._dynamo.config, torch.fx\ntorch.fx.symbolic_trace(Scale())\n",
     "numpy's pointers": "import numpy\nnumpy.ones(3).ctypes.data\nnumpy.frombuffer(b'12345678').copy()\ntorch.ones(3).numpy()\n",
-    "asyncio": "import asyncio\nasync def work():\n    await asyncio.sleep(0)\nasyncio.run(work())\n",
+    "asyncio": (  # in a thread: the browser's tests may have left a loop in this one
+        "import asyncio\nfrom concurrent.futures import ThreadPoolExecutor\nasync def work():\n    await asyncio.sleep(0)\n"
+        "with ThreadPoolExecutor(1) as pool:\n    pool.submit(lambda: asyncio.run(work())).result()\n"
+    ),
     "threads that are joined": (
         "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(2) as pool:\n"
         "    assert list(pool.map(abs, [-1, 2])) == [1, 2]\n"

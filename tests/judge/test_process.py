@@ -187,3 +187,15 @@ def test_a_forged_report_is_taken_only_where_it_can_come():
     assert hear("verdict", "0", *verdict)
     assert not hear("verdict", "0", "check-answer", "1", ""), "it was said before"
     assert progress.verdicts[0]["check-answer"].score == 2
+
+
+def test_a_part_of_the_points_comes_with_what_the_check_printed():
+    """GIVEN a check that prints why it gives less WHEN the answer prints as well THEN the reason is the check's."""
+    check = "answer(torch.ones(4))\nprint('1 of 2 points: flat, but', 'not the same')\nanswer(torch.ones(4))\n1\n"
+    boast = "def answer(x):\n    print('2 of 2 points: all of it')\n    return total(x)\n"
+    trials = tuple(Trial(text, (Answer("your answer to answer", text, "answer"),)) for text in (boast, RIGHT))
+    silent = dataclasses.replace(make_plan("answer(torch.ones(4))\n1\n"), trials=trials[:1])
+    for plan, reason in ((make_plan(check), "1 of 2 points: flat, but not the same"), (silent, "1 of 2 points")):
+        for verdicts in judge(plan if plan.trials else dataclasses.replace(plan, trials=trials)):
+            verdict = verdicts["check-answer"]
+            assert (verdict.score, verdict.reason) == (1.0, reason)

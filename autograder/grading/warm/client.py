@@ -47,6 +47,7 @@ _START = (
     "from autograder.grading.warm.zygote import main; main()"
 )
 _PATIENCE_SECONDS = 60.0
+_REAPED_SECONDS = 0.2
 _YIELD = 10
 """Priority given up by a child whose limits are only watched, so that whoever watches gets to it."""
 
@@ -108,6 +109,14 @@ class Warm:
             If it is not safe to fork, or there is nobody to do it.
         """
         packet, descriptors = _packet(kind, request, fds or {}, sandbox)
+        try:
+            return self._fork(packet, descriptors, sandbox, seconds)
+        except ForkRefused:
+            if not self._died():
+                raise
+        return self._fork(packet, descriptors, sandbox, seconds)
+
+    def _fork(self, packet: bytes, descriptors: list[int], sandbox: Sandbox | None, seconds: float) -> Child:
         status, end = os.pipe()
         try:
             with self._using:
@@ -128,6 +137,17 @@ class Warm:
             child.close()
             raise
         return child
+
+    def _died(self) -> bool:
+        """Whether a zygote that was there is gone, perhaps a moment ago: its end is seen before it is reaped."""
+        process = self._process
+        if process is None:
+            return False
+        try:
+            process.wait(_REAPED_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _ensure(self) -> None:
         if self.pid is None:
