@@ -92,6 +92,10 @@ def grade(
 
     Exit status: 0 all graded, 3 graded but somebody should look, 1 some could not be graded, 130 interrupted.
     """
+    if not scheduler:
+        from autograder.grading.warm import Warm
+
+        Warm.prepare()  # PyTorch is imported there while nbgrader is imported here
     from autograder.grading import command
 
     wishes = command.Wishes(tuple(student or ()), workers, scheduler, sandbox, force, outputs)

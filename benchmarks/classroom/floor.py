@@ -48,6 +48,7 @@ def main() -> None:
     mpl.use("Agg")
     import matplotlib.pyplot  # noqa: F401
     import torch
+    import torch._dynamo
 
     torch.set_num_threads(1)
     workers, timeout, *paths = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]

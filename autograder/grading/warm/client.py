@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ MODULES = (
     "numpy",
     "numpy.random",  # numpy loads it late, and each fork would do so anew
     "torch",
+    "torch._dynamo",  # the first optimizer of a process imports it, which takes a second
     "matplotlib.pyplot",
     "matplotlib_inline.backend_inline",
     "IPython",
@@ -70,6 +72,16 @@ class Warm:
         """Return the one that all threads of this process share."""
         with cls._lock:
             return cls._shared.setdefault(tuple(modules), cls(modules))
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Let the shared one import in the background, so that the first fork finds it ready."""
+
+        def start() -> None:
+            with contextlib.suppress(ForkRefused):  # the first fork meets it again, and says so
+                cls.shared().start()
+
+        threading.Thread(target=start, name="warming", daemon=True).start()
 
     @property
     def pid(self) -> int | None:
