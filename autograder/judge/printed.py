@@ -31,10 +31,10 @@ class Printed(io.TextIOBase):
         self._files, self._kept, self._characters = files, [], 0
 
     def reason(self) -> str:
-        """Return the last line that tells points and why, empty if there is none; stop to keep."""
-        lines = [line for line in "".join(self._kept).splitlines() if _REASON.search(line)]
+        """Return the lines that tell points and why, each once, as one text, empty if there are none; stop to keep."""
+        lines = [line.strip() for line in "".join(self._kept).splitlines() if _REASON.search(line)]
         self.listen(frozenset())
-        return lines[-1].strip() if lines else ""
+        return "; ".join(dict.fromkeys(lines))
 
     def writable(self) -> bool:
         """Yes; to whoever asks."""

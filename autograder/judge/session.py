@@ -24,7 +24,7 @@ from autograder.judge.plan import Answer, Check, Given, Plan, Trial
 from autograder.judge.printed import Printed
 from autograder.judge.seal import Seal
 from autograder.judge.torch_state import Switches, Threads
-from autograder.judge.verdict import Verdict, explain, forget_frames, left_on, score_of, spied, tampered
+from autograder.judge.verdict import Verdict, explain, forget_frames, in_part, left_on, score_of, spied, tampered
 from autograder.judge.watched import watched_body
 from autograder.session import current_lesson, device_module
 from autograder.trace import default_device
@@ -77,7 +77,6 @@ class Session:
         self._threads: Threads | None = None
         self._books: Books | None = None
         self._instructors_files = frozenset(f"<{cell}>" for cell in plan.cells)
-        codes = [_compiled(given.source) for given in plan.given]
         codes = [_compiled(given.source) for given in plan.given]
         self._globals = frozenset().union(*(bound_by(code, only_globals=True) for code in codes))
         self._read_by_given = frozenset().union(*map(read_inside, codes))
@@ -222,8 +221,7 @@ class Session:
         if reason:
             return verdict(0.0, reason)
         score = score_of(value, check.points)
-        why = self._printed.reason()
-        return verdict(score, "" if score >= check.points else why or f"{score:g} of {check.points:g} points")
+        return verdict(score, "" if score >= check.points else in_part(score, check.points, self._printed.reason()))
 
     def run_check(self, check: Check, trusted: dict, loaded: _Loaded):
         """Run the instructor's source in T, with the exported names in place while it runs; return its last value."""

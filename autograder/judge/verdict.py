@@ -45,6 +45,14 @@ def score_of(value, points: float) -> float:
     return float(min(max(value, 0.0), points))
 
 
+def in_part(score: float, points: float, why: str) -> str:
+    """Return the reason for a part of the points: what the check printed, if it did, with the points in front."""
+    head = f"{score:g} of {points:g} points"
+    if head in why:
+        return why
+    return f"{head}: {why}" if why else head
+
+
 def explain(error: BaseException, learners_files: frozenset[str]) -> str:
     """Put an exception into words: its message, and the learner's line it came from if it came from one.
 

@@ -60,6 +60,9 @@ def plain(outputs) -> str:
     """What a feedback page shows, without what differs from run to run."""
     text = json.dumps([{**out, "execution_count": None} for out in outputs])
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
+    for home in ("/tmp", os.path.expanduser("~")):  # a sandbox has a home of its own, and tracebacks shorten it
+        text = text.replace(f"{home}/", "~/")
+    text = text.replace("~/ipykernel", "/tmp/ipykernel")
     return re.sub(r"/tmp/ipykernel_\d+/\d+\.py", "cell.py", text)
 
 
