@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--submissions", type=int, default=40)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--timeout", type=int, default=10, help="seconds per cell")
-    parser.add_argument("--steps", type=int, default=80, help="optimizer steps in each notebook")
+    parser.add_argument("--steps", type=int, default=200, help="optimizer steps in each notebook")
     parser.add_argument("--skip-plain", action="store_true")
     parser.add_argument("--growth", type=int, nargs="+", help="numbers of submissions")
     parser.add_argument("--lesson", help="a lesson of this course")
