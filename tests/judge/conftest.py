@@ -6,17 +6,9 @@ import pytest
 
 from autograder.judge.plan import Answer, Check, Given, Plan, Trial
 from autograder.judge.session import Session
+from tests.judge.attacks import WORLD
 
 SETUP = "import torch\n"
-WORLD = """
-class Scale(torch.nn.Module):
-    factor = 2.0
-    def forward(self, x):
-        return self.factor * x
-
-def total(x):
-    return float(Scale()(x).sum())
-"""
 CHECK = """
 def verdict(size):
     found = answer(torch.ones(size))
@@ -27,7 +19,6 @@ verdict(4)
 2
 """
 RIGHT = "def answer(x):\n    return total(x)\n"
-WRONG = "def answer(x):\n    return 0.0\n"
 
 
 def make_plan(check: str = CHECK, points: float = 2.0) -> Plan:

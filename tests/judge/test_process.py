@@ -14,7 +14,8 @@ import pytest
 from autograder.judge.plan import Answer, Check, Given, Trial
 from autograder.judge.process import NOT_JUDGED, Limits, _Child, _Progress, judge
 from autograder.judge.strays import MARK, end_strays
-from tests.judge.conftest import RIGHT, WRONG, make_plan
+from tests.judge.attacks import WRONG
+from tests.judge.conftest import RIGHT, make_plan
 
 TO_THE_PIPE = """
 import os, stat

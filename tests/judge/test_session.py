@@ -9,7 +9,8 @@ import pytest
 from autograder.judge.plan import Answer, Trial
 from autograder.judge.session import LessonBroken, Session
 from autograder.judge.verdict import score_of
-from tests.judge.conftest import RIGHT, WRONG, make_plan
+from tests.judge.attacks import WRONG
+from tests.judge.conftest import RIGHT, make_plan
 
 
 def test_a_right_answer_gets_all_points(judged):

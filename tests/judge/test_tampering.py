@@ -13,7 +13,8 @@ from autograder.judge.seal import Seal
 from autograder.judge.sealed import SealedFunction
 from autograder.judge.session import Session
 from autograder.judge.torch_state import Switches
-from tests.judge.conftest import CHECK, RIGHT, WRONG, make_plan
+from tests.judge.attacks import WRONG
+from tests.judge.conftest import CHECK, RIGHT, make_plan
 
 REPLACEMENTS = {
     "a check": ("import autograder.checks as c\nc.flat = lambda *a, **k: 1\n", "autograder.checks.flat"),
