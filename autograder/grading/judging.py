@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from autograder.grading.confine import Confinement, Sandbox, decide
 from autograder.grading.files import unpack
 from autograder.grading.job import Job
+from autograder.grading.scratch import Scratch
 from autograder.grading.warm import Child, Warm, start_child
 from autograder.judge.plan import Plan
 from autograder.judge.process import Limits, judge
@@ -28,16 +28,16 @@ def judged(job: Job, confinement: Confinement) -> tuple[list[dict], list[str]]:
         If a sandbox is required and this machine has none.
     """
     confined, _ = decide(confinement)
-    scratch = Path(tempfile.mkdtemp(prefix="ag-judge-"))
-    launch = _Launcher(scratch, confinement if confined else None, job.settings.warm)
+    scratch = Scratch()
+    launch = _Launcher(scratch.path, confinement if confined else None, job.settings.warm)
     try:
-        folder = scratch / "files"
+        folder = scratch.path / "files"
         folder.mkdir()
         remarks = unpack(job.files, folder)
         limits = Limits(each=job.settings.judge_cell, total=job.settings.judge_total)
         (verdicts,) = judge(Plan.from_json(job.plan), folder, limits, launch=launch)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.close()
     return [asdict(verdict) for verdict in verdicts.values()], [*remarks, *launch.remarks]
 
 

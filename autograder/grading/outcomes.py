@@ -76,10 +76,9 @@ def outcome_of(coursedir, gradebook: Gradebook, student: str, assignment: str) -
         known = noted(notebook)
         about = {name: about[name] or str(known.get(name, "")) for name in about}
         edited += map(str, known.get("edited") or ())
-        for cell in autograded_cells(notebook):
-            got, points = utils.determine_grade(cell)
-            score, most = score + (got or 0.0), most + points
-            reasons += reasons_in(cell)
+        got, points = points_in(notebook)
+        score, most = score + got, most + points
+        reasons += [reason for cell in autograded_cells(notebook) for reason in reasons_in(cell)]
     needs = next(filter(None, about.values()), "") or next((r for r in reasons if any(w in r for w in _LOOK_AT)), "")
     late = _seconds_late(gradebook, student, assignment)
     state = state_of(score, most, **about)
@@ -103,6 +102,15 @@ def autograded_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
     for cell in notebook.cells:
         if cell.cell_type == "code" and utils.is_grade(cell) and not utils.is_solution(cell):
             yield cell
+
+
+def points_in(notebook: NotebookNode) -> tuple[float, float]:
+    """Return score and maximum of the autograded cells, as nbgrader reads them."""
+    score = most = 0.0
+    for cell in autograded_cells(notebook):
+        got, points = utils.determine_grade(cell)
+        score, most = score + (got or 0.0), most + points
+    return score, most
 
 
 def reasons_in(cell: NotebookNode) -> list[str]:
