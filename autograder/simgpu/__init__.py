@@ -40,8 +40,7 @@ def enable(capacity: int | None = None, device_asserts: bool | None = None, devi
     Raises
     ------
     SimGpuUnavailable
-        If this torch lacks a hook, a backward ran in this process before the first call, or the number of devices is
-        none or takes away one in use.
+        If this torch lacks a hook, or the number of devices is none or takes away one in use.
     AllocatorSettingsError
         If the environment asks the allocator for something PyTorch refuses or the simulated GPU does not model.
     """

@@ -31,6 +31,7 @@ _REQUIRED = {
     "torch._C._ExcludeDispatchKeyGuard": "keeps CPU autocast out of device kernels",
     "torch._C._dispatch_has_kernel_for_dispatch_key": "asks which operators already have a kernel",
     "torch.ops.aten.add.Tensor._op_dk": "calls PyTorch's composite kernels past ours",
+    "torch.ops.aten.add.Tensor._op": "calls an operator without a detour",
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
     "torch._C._get_sdp_priority_order": "tells which attention kernel the user prefers",
     "torch._C._dispatch_get_registrations_for_dispatch_key": "lists the CPU's kernels for sparse tensors",
@@ -40,7 +41,8 @@ _REQUIRED = {
     "torch._C._current_autograd_node": "tells on which device a backward node runs",
     "torch.Generator._cdata": "tells a generator of the device from one of the CPU",
     "torch.nn.parameter.UninitializedTensorMixin._allowed_methods": "lets lazy modules move by a replaced Tensor.to",
-    "torch.Tensor._use_count": "sees when autograd's thread has let go of a gradient",
+    "torch.Tensor._use_count": "tells whether a graph holds a tensor",
+    "torch._C._functions.AccumulateGrad._set_sequence_nr": "empties autograd's queue after a failed backward",
     "torch.autograd.graph._engine_run_backward": "lets an exception in a hook reach its caller",
 }
 _HINT = "Use torch 2.11 or newer, or set AUTOGRADER_DEVICE=cpu."
@@ -115,6 +117,11 @@ def redispatch(op):
     return op._handle.redispatch_boxed
 
 
+def direct(op):
+    """The C++ function behind an operator overload, without the Python method that only passes its arguments on."""
+    return op._op
+
+
 def composite(op):
     """PyTorch's own implementation of ``op`` in terms of other operators, past any kernel registered over it."""
     return functools.partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
@@ -158,6 +165,11 @@ def device_type():
     return torch._C._autograd.DeviceType.PrivateUse1
 
 
+def set_sequence_number(node, number: int) -> None:
+    """Where a backward node stands in the engine's queue: the highest number comes first."""
+    node._set_sequence_nr(number)
+
+
 def has_kernel(name: str, key: str) -> bool:
     """Does operator ``aten::name`` have a kernel of its own for ``key``?"""
     return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
@@ -191,6 +203,8 @@ def cuda_operator_names() -> set[str]:
                 current = line[len("- func:") :].split("(")[0].strip()
             elif line.startswith("  structured_delegate:"):
                 delegates[current] = line.split(":")[1].strip()
+            elif line.startswith("  ufunc_inner_loop:"):  # torchgen writes its kernels, for the CPU and for CUDA
+                keys.setdefault(current, set()).add("CUDA")
             elif current and re.match(r"    [A-Za-z0-9, ]+:", line):
                 keys.setdefault(current, set()).update(key.strip() for key in line.split(":")[0].split(","))
     for name, target in delegates.items():

@@ -1,4 +1,4 @@
-"""Let an exception in an autograd hook reach its caller instead of ending the process.
+"""Let an exception in an autograd hook reach its caller instead of ending the process, and leave nothing behind.
 
 The engine asks the device guard for its type from code that must not throw, also while a Python exception raised by a
 hook is pending. Any call into C would then fail with "returned a result with an exception set" and the process would
@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 
 import torch
 
 from autograder.simgpu import compat, interrupts
-from autograder.simgpu.devices import DEVICES
-from autograder.simgpu.ledger import LEDGER
 
 _TYPE = compat.device_type()
 _PROBE = functools.partial(len, ())  # not len itself: Python 3.11+ specialises that call and skips the check
 _HERE = threading.get_ident
 _pending: list[BaseException] = []
 _running = 0
-_LONGEST_WAIT = 0.2  # seconds
 _lock = threading.Lock()
+_nested = threading.local()
 
 
 class DeviceGuard(torch._C._acc.DeviceGuard):
@@ -42,52 +39,35 @@ class DeviceGuard(torch._C._acc.DeviceGuard):
         return _type
 
 
-def _released(gradients, passed_in=()):
-    """Wait until autograd's thread has let go of the gradients it returned, those aside that the caller passed in.
-
-    It does so only once it gets Python's lock, up to 5 ms after the caller goes on and later on a busy machine: deleted
-    gradients would stay allocated for a moment, and a recording would differ from run to run.
-    """
-    theirs = {id(tensor) for tensor in passed_in}
-    made = [gradient for gradient in gradients or () if id(gradient) not in theirs]
-    end = time.perf_counter() + _LONGEST_WAIT
-    while any(map(_is_held, made)) and time.perf_counter() < end:
-        time.sleep(0)
-    return gradients
-
-
-def _is_held(gradient) -> bool:
-    return gradient is not None and not gradient.requires_grad and gradient._use_count() > 1
-
-
-def _with_a_graph(outputs, gradients, retain_graph=False, create_graph=False, *others) -> bool:
-    """Whether the gradients get a graph. Who holds one of these, its graph or a worker thread, cannot be told."""
-    return bool(create_graph)
-
-
 def wrap_backward(run_backward):
     """The autograd entry point, which re-raises what a hook raised.
 
-    With several devices, on another stream than the default one, or with ``create_graph``, backward runs in the
-    caller's thread: PyTorch has a worker thread for device 0 only, it would know nothing of the caller's stream, and
-    it lets go of what it returned too late.
+    Backward runs in the caller's thread. PyTorch's own has a worker thread for device 0 only, knows nothing there of the
+    caller's stream, and lets go of what it returned up to 5 ms late, when it gets Python's lock: deleted gradients
+    would stay allocated for a moment, and a recording would differ from run to run.
     """
+    last_of_all = _LastOfAll(run_backward)
 
     @functools.wraps(run_backward)
     def run(*args, **kwargs):
         global _running
         with _lock:
             _running += 1
+        depth = _nested.depth = getattr(_nested, "depth", 0) + 1
+        failed = True
         try:
-            if DEVICES.several or _with_a_graph(*args) or (LEDGER.stream_now is not None and LEDGER.stream_now(0)):
-                with torch.autograd.set_multithreading_enabled(False):
-                    return run_backward(*args, **kwargs)
-            return _released(run_backward(*args, **kwargs), args[1])
+            with torch.autograd.set_multithreading_enabled(False):
+                results = _into_the_engine(run_backward, args, kwargs)
+            failed = False
+            return results
         except SystemError:
             if not _pending:
                 raise
             raise _pending[-1] from None
         finally:
+            _nested.depth = depth - 1
+            if failed and depth == 1:
+                last_of_all.run()
             with _lock:
                 _running -= 1
                 if not _running:
@@ -96,3 +76,30 @@ def wrap_backward(run_backward):
                 interrupts.deliver()
 
     return run
+
+
+@interrupts.interruptible
+def _into_the_engine(run_backward, args, kwargs):
+    return run_backward(*args, **kwargs)
+
+
+class _LastOfAll:
+    """A backward of one node that comes after everything else in the engine's queue.
+
+    A backward that fails in the caller's thread leaves what it had yet to do in that thread's queue
+    (Engine::thread_main, torch/csrc/autograd/engine.cpp): graph and gradients would live until the next backward, where
+    a worker thread of CUDA's drops them at once. The queue is ordered by sequence number, so a node with number 0 is
+    reached when all of that has been dropped.
+    """
+
+    def __init__(self, run_backward) -> None:
+        self._run_backward = run_backward
+        with torch.enable_grad():
+            self._leaf = torch.zeros((), device="cpu", requires_grad=True)
+            self._root = self._leaf.clone()
+        self._gradient = torch.ones((), device="cpu")
+        compat.set_sequence_number(self._root.grad_fn, 0)
+
+    def run(self) -> None:
+        """Empty this thread's queue."""
+        self._run_backward((self._root,), (self._gradient,), True, False, (self._leaf,), False, accumulate_grad=False)

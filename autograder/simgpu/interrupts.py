@@ -3,10 +3,11 @@
 torch asks the device guard for its type from C++ code that must not throw, and on the way there Python looks for signals
 (pybind11 calls PyObject_Str, which does). A handler that raises in that moment ends the process. So while the
 simulated GPU is on, an interrupt is not raised by the signal's handler but left for the interpreter to raise before one of its next
-instructions (PyThreadState_SetAsyncExc), which never happens inside C++. While the main thread is in this package's
-code, asking waits a millisecond; if its next instructions are the guard's own, the exception is kept and raised by the
-next operator. Only a main thread that stays in one call and looks for signals at once each time (``time.sleep`` does)
-is interrupted by the handler itself.
+instructions (PyThreadState_SetAsyncExc), which never happens inside C++. While the main thread is in the simulation's
+code, asking waits, so that no book is cut short; a program that is hardly ever anywhere else gets the exception from
+its next operator, before that begins. If the next instructions are the guard's own, the exception is kept for the next
+operator as well. Only a main thread that stays in one call and looks for signals at once each time (``time.sleep``
+does) is interrupted by the handler itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import threading
 import time
 from collections.abc import Callable
 
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(_OURS.rstrip(os.sep)) + os.sep
 _SOON = 0.001
 _PATIENCE = 50
 _LOOK_AGAIN = 0.02
@@ -29,6 +31,7 @@ _AT_ONCE = 0.002
 _WAITS = 3
 _LOOKS = 8
 _AFTER_YIELD_FROM = 2
+_interruptible: set = set()
 kept: list[tuple[int, BaseException]] = []
 """Exceptions that were raised inside the device guard, with the thread that they were meant for."""
 
@@ -53,6 +56,7 @@ class Interruption:
     def __init__(self, kind: type[BaseException]) -> None:
         self._kind = kind
         self._wanted = False
+        self._raised = False
         self._under_way = False
         self._swallowed = False
         self._sent: float | None = None
@@ -66,6 +70,7 @@ class Interruption:
             self._prompt_answers += self._sent is not None
             self._begin(number)
         if at_once:
+            self._raised = True
             self._forget_kept()
             raise self._kind
 
@@ -103,15 +108,15 @@ class Interruption:
         """Runs in a thread of its own, since the handler's next instruction would be the first to raise."""
         try:
             self._swallowed = False
-            place = self._ask()
+            self._ask()
             self._prompt_answers = 0
             for _ in range(_LOOKS):
                 time.sleep(_LOOK_AGAIN)
                 if self._swallowed:
                     self._swallowed = False
-                    place = self._ask()
+                    self._ask()
                     continue
-                if _place() != place or not self._wanted:
+                if self._raised or not self._wanted:
                     return
                 if self._prompt_answers == _WAITS - 1:
                     _raise_in_main_thread(None)
@@ -123,29 +128,50 @@ class Interruption:
             if self._swallowed:
                 self._begin(number)
 
-    def _ask(self):
-        """Have the exception raised as soon as the main thread is not in this package's code; return where it is."""
-        for _ in range(_PATIENCE):
+    def _note_raised(self) -> None:
+        self._raised = True
+
+    def _ask(self) -> None:
+        """Have the exception raised as soon as the main thread is not in the simulation's code."""
+        looks, entry = 0, (threading.main_thread().ident, self._kind())
+        self._raised = False
+        time.sleep(_SOON)
+        while self._wanted and _must_not_be_cut_short(_frame_of_main_thread()):
+            looks += 1
+            if looks == _PATIENCE:
+                kept.append(entry)
             time.sleep(_SOON)
-            if not _is_ours(_frame_of_main_thread()):
-                break
+            if looks >= _PATIENCE and entry not in kept:
+                self._raised = True
+                return
+        if entry in kept:
+            kept.remove(entry)
         if self._wanted:
-            _raise_in_main_thread(self._kind)
-        return _place()
+            _raise_in_main_thread(_announcing(self._kind, self._note_raised))
+
+
+def _announcing(kind: type[BaseException], note: Callable[[], None]) -> type[BaseException]:
+    """A class that calls ``note()`` when the interpreter makes the exception it was asked for, one of ``kind``."""
+
+    class Announced(kind):
+        def __new__(cls, *arguments):
+            note()
+            return kind(*arguments)
+
+    return Announced
 
 
 def _frame_of_main_thread():
     return sys._current_frames().get(threading.main_thread().ident)
 
 
-def _is_ours(frame) -> bool:
-    return frame is not None and frame.f_code.co_filename.startswith(_OURS)
-
-
-def _place():
-    """The instruction that the main thread is at."""
-    frame = _frame_of_main_thread()
-    return frame and (id(frame), frame.f_lasti)
+def _must_not_be_cut_short(frame) -> bool:
+    """Whether the simulation is at work, itself or in a function of the package that it called."""
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        if frame.f_code.co_filename.startswith(_OURS):
+            return frame.f_code not in _interruptible
+        frame = frame.f_back
+    return False
 
 
 def _signal_main_thread(number: int) -> None:
@@ -164,10 +190,19 @@ def _raise_in_main_thread(kind: type[BaseException] | None) -> None:
 def deliver() -> None:
     """Raise what was kept for this thread, if anything was."""
     here = threading.get_ident()
-    for entry in kept:
-        if entry[0] == here:
-            kept.remove(entry)
-            raise entry[1]
+    mine = next((entry for entry in kept if entry[0] == here), None)
+    if mine is not None:
+        kept.remove(mine)
+        try:
+            raise mine[1]
+        finally:
+            del mine  # or this frame and its exception would hold each other, and all variables on the way
+
+
+def interruptible(function: Callable) -> Callable:
+    """The function, in which an interrupt may be raised although it is the simulation's: it waits for others."""
+    _interruptible.add(function.__code__)
+    return function
 
 
 def entered_undisturbed(function: Callable) -> Callable:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-import torch
-
-from autograder.errors import SimGpuUnavailable
 from autograder.simgpu import compat
 from autograder.simgpu.settings import AllocatorSettings
 
@@ -30,7 +27,6 @@ def register(devices: int | None = None) -> None:
     patches.install()
     patches.patch_accelerator(device_module)
     os.register_at_fork(after_in_child=LEDGER.after_fork)
-    _try_backward()
     LEDGER.configure(settings)
     set_device_count(count)
 
@@ -45,17 +41,3 @@ def set_device_count(count: int) -> None:
     DEVICES.set_count(count)
     if DEVICES.several:
         patches.patch_unindexed_devices()
-
-
-def _try_backward() -> None:
-    """Autograd starts one thread per device at its first backward: a device registered later has none."""
-    leaf = torch.ones((), device=compat.NAME, requires_grad=True)
-    try:
-        (leaf * 1).backward()
-    except RuntimeError as error:
-        if "device_ready_queues_" not in str(error):
-            raise
-        raise SimGpuUnavailable(
-            "a backward() ran in this process before the simulated GPU was set up, and autograd cannot learn of a new "
-            "device after that. Restart the kernel and run the set-up cell first."
-        ) from None

@@ -18,6 +18,7 @@ import threading
 
 import torch
 
+from autograder.simgpu import compat
 from autograder.units import KiB
 
 DEFAULT_SIZE = 4096 * KiB * 2 + 16 * KiB * 8  # ":4096:2:16:8"
@@ -74,14 +75,21 @@ def clear() -> None:
 def for_product(device: torch.device, with_bias: bool) -> None:
     """Take what a matrix product needs on this thread and stream, if it was not taken before.
 
-    A product with a bias (addmm with one dimension) goes through cuBLASLt, which has a workspace of its own.
+    On CUDA a device's backward has a thread of its own, and so a handle. A product with a bias (addmm with one
+    dimension) goes through cuBLASLt, which has a workspace of its own.
     """
-    if not hasattr(_thread, "handle"):
-        _thread.handle = _Handle()
-    where = (_thread.handle.number, device.index, _stream())
+    where = (_handle(), device.index, _stream())
     _take(("cublas", *where), chosen_size(), device)
     if with_bias and os.environ.get("TORCH_CUBLASLT_UNIFIED_WORKSPACE") != "1":
         _take(("cublaslt", *where), chosen_lt_size(), device)
+
+
+def _handle():
+    if compat.current_autograd_node() is not None:
+        return "backward"
+    if not hasattr(_thread, "handle"):
+        _thread.handle = _Handle()
+    return _thread.handle.number
 
 
 def for_dropout(device: torch.device) -> None:
