@@ -48,27 +48,61 @@ class Place(NamedTuple):
 class SiteFinder:
     """Finds the nearest learner's line of the thread that asks, or else of the thread that records.
 
-    Autograd runs the backward pass on threads of its own, where no frame is the learner's: then the line that the
-    recording thread is on (``loss.backward()``) is the answer.
+    Where autograd runs the backward pass on threads of its own, no frame there is the learner's: then the line that the
+    recording thread is on (``loss.backward()``) is the answer. Each line is one Place and one list of frames, however
+    often it is found: it is asked for at every allocation.
     """
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
+        self._known: dict[tuple[int, int], tuple[Place, list[dict]]] = {}
+        self._nowhere: tuple[None, list[dict]] = (None, [])
+        self._noted: dict[int, Place | None] = {id(self._nowhere[1]): None}
 
     def find(self) -> Place | None:
         """Return the learner's line now running, or None if there is none."""
-        place = _nearest(sys._getframe(1))
-        if place is None and threading.get_ident() != self._thread:
-            place = _nearest(sys._current_frames().get(self._thread))
-        return place
+        return self._look()[0]
+
+    def frames(self) -> list[dict]:
+        """Return the learner's line now running as the frames of a snapshot entry."""
+        return self._look()[1]
+
+    def noted(self, frames: list[dict] | None) -> Place | None:
+        """Return the line that ``frames()`` gave these frames for; if it never did, the line now running."""
+        place = self._noted.get(id(frames), self)
+        return self.find() if place is self else place
+
+    def _look(self) -> tuple[Place | None, list[dict]]:
+        frame = _nearest(sys._getframe(2))
+        if frame is None and threading.get_ident() != self._thread:
+            frame = _nearest(sys._current_frames().get(self._thread))
+        if frame is None:
+            return self._nowhere
+        key = id(frame.f_code), frame.f_lineno
+        return self._known.get(key) or self._learn(key, Place(frame.f_code, frame.f_lineno))
+
+    def _learn(self, key: tuple[int, int], place: Place) -> tuple[Place, list[dict]]:
+        known = self._known.setdefault(key, (place, frames_of(place)))
+        self._noted[id(known[1])] = known[0]
+        return known
 
 
-def _nearest(frame) -> Place | None:
+def _nearest(frame):
+    """The innermost frame that is the learner's, from this one on outwards."""
     while frame is not None:
-        if is_learners_file(frame.f_code.co_filename):
-            return Place(frame.f_code, frame.f_lineno)
+        filename = frame.f_code.co_filename
+        verdict = _verdicts.get(filename)
+        if verdict or (verdict is None and is_learners_file(filename)):
+            return frame
         frame = frame.f_back
     return None
+
+
+def frames_of(place: Place | None) -> list[dict]:
+    """Return a noted line as the one frame of a snapshot entry."""
+    if place is None:
+        return []
+    return [{"filename": place.code.co_filename, "line": place.line, "name": place.code.co_name}]
 
 
 class Site(NamedTuple):

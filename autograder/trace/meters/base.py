@@ -79,10 +79,10 @@ class LedgerMeter:
 
     def __init__(self, ledger, device: torch.device, recording: int) -> None:
         self.device = device
-        self.step = -1
         self._ledger = ledger
-        self._recording = recording
         self._peak = 0
+        self._tags: dict[int, Tag] = {}
+        self.begin_again(recording)
         self._sites = SiteFinder()
         self.after_allocation: Callable[[], None] | None = None
 
@@ -109,6 +109,16 @@ class LedgerMeter:
         self._recording = recording
         self.step = -1
 
+    @property
+    def step(self) -> int:
+        """The step that allocations belong to, -1 before the first."""
+        return self._step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._step = step
+        self._tags = {}
+
     def survivors(self) -> list[Survivor]:
         """List the storages tagged by this recording that are alive now, oldest first."""
         words = _Words()
@@ -123,13 +133,18 @@ class LedgerMeter:
         return isinstance(tag, Tag) and tag.recording == self._recording
 
     def _note(self, record) -> None:
-        record.tag = self._tag()
-        self._peak = max(self._peak, self._allocated())
+        record.tag = self._tag(self._place(record))
+        allocated = self._allocated()
+        self._peak = max(self._peak, allocated)
         if self.after_allocation is not None:
             self.after_allocation()
 
-    def _tag(self) -> Tag:
-        return Tag(self._recording, self.step, self._sites.find())
+    def _tag(self, place: Place | None) -> Tag:
+        tags = self._tags
+        return tags.get(id(place)) or tags.setdefault(id(place), Tag(self._recording, self._step, place))
+
+    def _place(self, record) -> Place | None:
+        return self._sites.find()
 
     def _which(self) -> tuple:
         """What to tell the ledger about the device; nothing where it has only one."""
@@ -157,10 +172,3 @@ def _survivor(record, words: _Words) -> Survivor:
     block = record.block
     size = block.size if block is not None else record.nbytes
     return Survivor(record.nbytes, size, record.tag.step, words.site(record.tag.place), record.data_ptr)
-
-
-def frames_of(place: Place | None) -> list[dict]:
-    """Return a noted line as the one frame of a snapshot entry."""
-    if place is None:
-        return []
-    return [{"filename": place.code.co_filename, "line": place.line, "name": place.code.co_name}]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from autograder.trace.meters.base import LedgerMeter, frames_of
+from autograder.trace.meters.base import LedgerMeter
 from autograder.trace.meters.storages import StorageLedger, StorageRecord
+from autograder.trace.sites import frames_of
 
 LEDGER = StorageLedger("cpu")
 """The process's one CPU ledger."""

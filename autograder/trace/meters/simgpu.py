@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from autograder.trace.meters.base import HISTORY_EVENTS, LedgerMeter, frames_of
+from autograder.trace.meters.base import HISTORY_EVENTS, LedgerMeter
+from autograder.trace.sites import Place
 
 
 class SimGpuMeter(LedgerMeter):
@@ -24,7 +25,7 @@ class SimGpuMeter(LedgerMeter):
         """Begin to watch, and keep the allocator's history unless the learner already does."""
         self._own_history = self._allocator.history is None
         if self._own_history:
-            self._allocator.record_history(True, HISTORY_EVENTS, frames=lambda: frames_of(self._sites.find()))
+            self._allocator.record_history(True, HISTORY_EVENTS, frames=self._sites.frames)
         super().start()
 
     def stop(self) -> None:
@@ -40,8 +41,11 @@ class SimGpuMeter(LedgerMeter):
         return self._allocator.snapshot()
 
     def _note(self, record) -> None:
-        if record.device == self._index:
-            super()._note(record)
+        if record.block.pool.allocator is self._allocator:
+            LedgerMeter._note(self, record)
+
+    def _place(self, record) -> Place | None:
+        return self._sites.noted(record.block.frames)
 
     def _which(self) -> tuple:
         return (self._index,)
