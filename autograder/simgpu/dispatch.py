@@ -13,10 +13,11 @@ from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.devices import DEVICES, home
 from autograder.simgpu.errors_like_cuda import device_mismatch
 from autograder.simgpu.ledger import LEDGER
-from autograder.simgpu.storage import CPU, follow, unwrap, wrap
+from autograder.simgpu.storage import CPU, follow, forget_aliases, unwrap, wrap
 
 _Tensor = torch.Tensor
 _NUMBERS = (int, float, bool, complex)
+_AS_THEY_ARE = frozenset((*_NUMBERS, str, type(None), torch.dtype, torch.layout, torch.memory_format))
 _cpu_autocast_enabled = torch.is_autocast_enabled
 _kept_interrupts = interrupts.kept
 _ExcludeKeys = compat.ExcludeKeys
@@ -61,28 +62,30 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
     """
     if _kept_interrupts:
         interrupts.deliver()
-    pairs = [] if pairs is None else pairs
+    if pairs is None:
+        pairs = []
     strangers: list = []
-    host_args = [_to_host(a, pairs, strangers) for a in args]
-    host_kwargs = {name: _to_host(a, pairs, strangers) for name, a in kwargs.items()} if kwargs else {}
+    host_args = []
+    for value in args:
+        host_args.append(value if type(value) in _AS_THEY_ARE else _to_host(value, pairs, strangers))
+    host_kwargs = {name: _to_host(a, pairs, strangers) for name, a in kwargs.items()} if kwargs else kwargs
     if strangers and pairs:
         _check_mixed(plan, args, kwargs)
     if DEVICES.several and len({tensor.device for tensor, _ in pairs}) > 1:
         raise device_mismatch(plan, args, kwargs)
-    for position in plan.number_positions:
-        if position < len(host_args) and type(host_args[position]) in _NUMBERS:
-            host_args[position] = _number_as_tensor(host_args[position], pairs)
-    if plan.multiplies and pairs and workspaces.counted():
-        workspaces.for_product(pairs[0][0].device, plan.short == "addmm" and args[0].dim() == 1)
-    if plan.syncs:
-        LEDGER.synced()
-    elif plan.indexing:
-        _count_index_traffic(plan, args)
-    if _cpu_autocast_enabled("cpu"):
-        with _ExcludeKeys(_AUTOCAST_CPU_KEYS):
+    if plan.does_more:
+        _do_more(plan, args, host_args, pairs)
+    try:
+        if _cpu_autocast_enabled("cpu"):
+            with _ExcludeKeys(_AUTOCAST_CPU_KEYS):
+                result = _call(plan, host_args, host_kwargs)
+        else:
             result = _call(plan, host_args, host_kwargs)
-    else:
-        result = _call(plan, host_args, host_kwargs)
+    except BaseException:
+        if plan.resizes:  # it may have failed after it had changed an alias's size
+            for tensor, _ in pairs:
+                forget_aliases(tensor)
+        raise
     if finish is not None:
         result = finish(result)
     if plan.resizes:
@@ -93,13 +96,26 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
     return _results(plan, result, args, kwargs, pairs)
 
 
+def _do_more(plan, args, host_args, pairs):
+    """What a few operators do on CUDA, or need, before they are called."""
+    for position in plan.number_positions:
+        if position < len(host_args) and type(host_args[position]) in _NUMBERS:
+            host_args[position] = _number_as_tensor(host_args[position], pairs)
+    if plan.multiplies and pairs and workspaces.counted():
+        workspaces.for_product(pairs[0][0].device, plan.short == "addmm" and args[0].dim() == 1)
+    if plan.syncs:
+        LEDGER.synced()
+    elif plan.indexing:
+        _count_index_traffic(plan, args)
+
+
 def _call(plan, args, kwargs):
     if ASSERTS.tripped:
         return unrun(plan, args, kwargs)
     try:
         if plan.random:
             return randomness.call(plan, args, kwargs)
-        return plan.op(*args, **kwargs)
+        return plan.call(*args, **kwargs)
     except (RuntimeError, IndexError) as error:
         refuse_if_host_is_full(error)
         if not ASSERTS.catches(plan.short, error):
@@ -169,6 +185,8 @@ def _takes_kind(dtype, number_dtype) -> bool:
 
 def _results(plan, result, args, kwargs, pairs):
     written = plan.written_returns
+    if not plan.writes and isinstance(result, _Tensor):
+        return _wrap(result, pairs)
     if isinstance(result, tuple):
         return tuple(
             schema.argument(written[k], args, kwargs) if k < len(written) and written[k] else _wrap(item, pairs)

@@ -11,7 +11,7 @@ from autograder.simgpu.dispatch import refuse_if_host_is_full
 from autograder.simgpu.errors_like_cuda import check_ordinal
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.registry import kernel
-from autograder.simgpu.storage import CPU, wrap
+from autograder.simgpu.storage import CPU, extent, wrap
 
 
 @kernel("empty.memory_format")
@@ -45,13 +45,6 @@ def _wrapped(factory, *args, **kwargs):
     except RuntimeError as error:
         refuse_if_host_is_full(error)
         raise
-
-
-def extent(size, stride) -> int:
-    """Elements of storage that a tensor of this size and stride reaches over."""
-    if 0 in size:
-        return 0
-    return 1 + sum((length - 1) * step for length, step in zip(size, stride))
 
 
 def refuse_beyond_capacity(nbytes: int) -> None:

@@ -1,8 +1,8 @@
 """The one live ledger: which device storages are alive, and what was copied and waited for.
 
-A record hangs on the Python object of each device storage, so it dies exactly when the C++ storage dies. That may be in
-any thread, also inside the garbage collector, so a weak reference only puts itself into a queue then, without running
-Python code that an interrupt could cut short; the queue is drained at the next allocation or question.
+A record hangs on the Python object of each device storage, which dies exactly when the C++ storage dies. That may be
+in any thread, also inside the garbage collector, so a weak reference only puts itself into a queue then, without
+running Python code that an interrupt could cut short; the queue is drained at the next allocation or question.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Record:
         The CPU memory behind the device storage.
     aliases : dict
         CPU tensors over ``host``, by (dtype, offset, size, stride).
+    reference : weakref.ref
+        The device storage.
     tag : object
         Free slot for whoever watches the ledger.
     """
 
-    __slots__ = ("__weakref__", "aliases", "block", "host", "nbytes", "reference", "tag")
+    __slots__ = ("aliases", "block", "host", "nbytes", "reference", "tag")
 
     def __init__(self, host: torch.UntypedStorage, nbytes: int, index: int = 0):
         self.block = LEDGER.allocate(nbytes, index) if nbytes else None
-        if nbytes:
-            LEDGER.free_after(self)
         self.host = host
         self.nbytes = nbytes
         self.aliases = {}
@@ -78,7 +78,7 @@ class Record:
 
 
 class _Death(weakref.ref):
-    """Tells of a record's end, and of the block that it leaves."""
+    """Tells of a storage's end, and of the block that it leaves."""
 
     __slots__ = ("block",)
 
@@ -107,8 +107,7 @@ class Ledger:
         self.sync_mode = 0
         self.in_bad_fork = False
         self._lock = threading.RLock()
-        self._live: dict[int, weakref.ref] = {}
-        self._watched: dict[int, _Death] = {}
+        self._live: dict[int, _Death] = {}
         self._zero()
 
     def _zero(self) -> None:
@@ -123,7 +122,8 @@ class Ledger:
         """
         if self.in_bad_fork:
             raise RuntimeError(_BAD_FORK)
-        ASSERTS.refuse()
+        if ASSERTS.reported:
+            ASSERTS.refuse()
         with self._lock:
             if _deaths:
                 self.drain()
@@ -133,18 +133,11 @@ class Ledger:
             except OutOfMemory as error:
                 raise torch.OutOfMemoryError(str(error)) from None
 
-    def free_after(self, record: Record) -> None:
-        """Have the record's block freed once the record is gone."""
-        death = _Death(record, _deaths.append)
-        death.block = record.block
-        self._watched[id(record.block)] = death
-
     def drain(self) -> None:
         """Give the blocks of dead storages back to the allocator."""
         with self._lock:
             while _deaths:
                 block = _deaths.popleft().block
-                del self._watched[id(block)]
                 self._live.pop(block.address, None)
                 block.pool.allocator.free(block)
             while _chores:
@@ -155,22 +148,33 @@ class Ledger:
         _chores.append(chore)
 
     def enroll(self, record: Record, storage: torch.UntypedStorage) -> None:
-        """Tie a record to its storage."""
-        record.reference = weakref.ref(storage)
+        """Tie a record to its storage: once that is gone, the block is free."""
+        block = record.block
+        if block is None:
+            reference = weakref.ref(storage)
+        else:
+            reference = self._live[block.address] = _Death(storage, _deaths.append)
+            reference.block = block
+        record.reference = record.host._simgpu_storage = reference
         storage._simgpu_record = record
-        record.host._simgpu_storage = record.reference
-        if record.block is not None:
-            self._live[record.block.address] = record.reference
+
+    def abandon(self, record: Record) -> None:
+        """Take back the block of a record whose storage could not be made."""
+        with self._lock:
+            block = record.block
+            if block is not None and block.address not in self._live:
+                block.pool.allocator.free(block)
 
     def live(self) -> list[Record]:
         """Records of all storages alive now, in no particular order."""
         self.drain()
         with self._lock:
             storages = [reference() for reference in self._live.values()]
-        return [storage._simgpu_record for storage in storages if storage is not None]
+        records = (getattr(storage, "_simgpu_record", None) for storage in storages)
+        return [record for record in records if record is not None]
 
     def watch(self, callback: Callable[[Record], None] | None) -> None:
-        """Call ``callback(record)`` after each allocation of a device storage (also from autograd's thread)."""
+        """Call ``callback(record)`` after each allocation of a device storage (in the thread that makes it)."""
         self.watcher = callback
 
     def counters(self, device: int | None = None) -> Counters:

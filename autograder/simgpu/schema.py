@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from autograder.simgpu import compat
+
 # Operators whose CUDA kernels make the host wait for the device. Source: calls of item(), nonzero() or
 # memcpy_and_sync() in ATen/native/cuda and in the composite code above it, torch 2.13.
 _SYNCING = {
@@ -54,6 +56,8 @@ class Plan:
     """
 
     __slots__ = (
+        "call",
+        "does_more",
         "indexing",
         "mixed",
         "multiplies",
@@ -66,6 +70,7 @@ class Plan:
         "syncs",
         "takes_generator",
         "version_lists",
+        "writes",
         "written_returns",
     )
 
@@ -73,8 +78,10 @@ class Plan:
         schema = op._schema
         full = f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
         self.op = op
+        self.call = compat.direct(op)
         self.short = schema.name.split("::")[1]
         self.written_returns = [_written_argument(result, schema.arguments) for result in schema.returns]
+        self.writes = any(self.written_returns)
         self.resizes = schema.name in _RESIZING or any(a.kwarg_only and _is_written(a) for a in schema.arguments)
         self.mixed = schema.name in _MIXED or full in _MIXED
         self.syncs = schema.name in _SYNCING or full in _SYNCING
@@ -84,6 +91,7 @@ class Plan:
         self.random = torch.Tag.nondeterministic_seeded in op.tags
         self.pointwise = torch.Tag.pointwise in op.tags
         self.number_positions = _number_positions(self.short, schema.arguments)
+        self.does_more = bool(self.number_positions or self.multiplies or self.syncs or self.indexing)
         self.version_lists = [k for k, a in enumerate(schema.arguments) if self._bumps_list(a)]
 
     def _bumps_list(self, argument) -> bool:

@@ -16,6 +16,9 @@ DEVICE = torch.device(compat.NAME, 0)
 CPU = torch.device("cpu")
 _CPU_KEYS = compat.CPU_KEYS
 _MOST_ALIASES = 16
+_inference_mode = torch.is_inference_mode_enabled
+_NO_SIZE = [0]
+_STRIDED = torch.strided
 _empty_device_tensor = compat.empty_device_tensor
 _set_raw = compat.set_raw
 _storage_at = compat.storage_at
@@ -32,14 +35,17 @@ def on_device(tensor: torch.Tensor) -> bool:
 def new_storage(host: torch.UntypedStorage) -> torch.UntypedStorage:
     """A storage of the current device over ``host``. Raises torch.OutOfMemoryError before anything is made."""
     nbytes = host.nbytes()
+    index, device = 0, DEVICE
     if DEVICES.several:
         index = DEVICES.current()
-        record = Record(host, nbytes, index)
-        storage = _storage_at(host.data_ptr(), torch.device(compat.NAME, index), nbytes)
-    else:
-        record = Record(host, nbytes)
-        storage = _storage_at(host.data_ptr(), DEVICE, nbytes)
-    LEDGER.enroll(record, storage)
+        device = torch.device(compat.NAME, index)
+    record = Record(host, nbytes, index)
+    try:
+        storage = _storage_at(host.data_ptr(), device, nbytes)
+        LEDGER.enroll(record, storage)
+    except BaseException:
+        LEDGER.abandon(record)
+        raise
     if LEDGER.watcher is not None and nbytes:
         LEDGER.watcher(record)
     return storage
@@ -59,18 +65,21 @@ def point(tensor: torch.Tensor, storage, offset: int, size, stride) -> None:
 
 def wrap(host_tensor: torch.Tensor) -> torch.Tensor:
     """A device tensor over the same memory as a CPU tensor."""
-    if host_tensor.layout is not torch.strided:
+    if host_tensor.layout is not _STRIDED:
         return _sparse().wrap_sparse(host_tensor)
+    dtype = host_tensor.dtype
     storage = storage_of(host_tensor.untyped_storage())
-    if DEVICES.several:
-        tensor = blank.tensor(host_tensor.dtype, storage.device.index)
-    else:
-        tensor = _empty_device_tensor([0], host_tensor.dtype)
-    _set_raw(_CPU_KEYS, tensor, storage, host_tensor.storage_offset(), host_tensor.size(), host_tensor.stride())
-    if host_tensor.is_conj():
+    tensor = blank.tensor(dtype, storage.device.index) if DEVICES.several else _empty_device_tensor(_NO_SIZE, dtype)
+    offset, size, stride = host_tensor.storage_offset(), host_tensor.size(), host_tensor.stride()
+    _set_raw(_CPU_KEYS, tensor, storage, offset, size, stride)
+    is_conj, is_neg = dtype.is_complex and host_tensor.is_conj(), host_tensor.is_neg()
+    if is_conj:
         tensor = _conj_view(tensor)
-    if host_tensor.is_neg():
+    if is_neg:
         tensor = _neg_view(tensor)
+    aliases = storage._simgpu_record.aliases
+    if not (aliases or is_conj or is_neg or _inference_mode()):
+        aliases[dtype, offset, size, stride] = host_tensor
     return tensor
 
 
@@ -104,7 +113,14 @@ def unwrap(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _alias(host: torch.UntypedStorage, dtype, offset: int, size, stride) -> torch.Tensor:
-    """A CPU tensor over ``host``, never an inference tensor: it is kept, and may be written to outside that mode."""
+    """A CPU tensor over ``host``, never an inference tensor: it is kept, and may be written to outside that mode.
+
+    A view that reaches beyond its storage, as after storage.resize_(), gets memory of its own instead of moving the
+    storage's. On CUDA it would reach into another tensor.
+    """
+    reach = (offset + extent(size, stride)) * dtype.itemsize
+    if reach > host.nbytes() and 0 not in size:
+        host = resized_copy(host, reach)
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return _empty_on_cpu(0, dtype=dtype).set_(host, offset, size, stride)
@@ -139,6 +155,14 @@ def follow(tensor: torch.Tensor, alias: torch.Tensor) -> None:
     point(tensor, storage, alias.storage_offset(), alias.size(), alias.stride())
 
 
+def forget_aliases(tensor: torch.Tensor) -> None:
+    """Have the CPU tensors over a device tensor's memory made anew when they are needed next."""
+    if tensor.layout is _STRIDED:
+        record = getattr(tensor.untyped_storage(), "_simgpu_record", None)
+        if record is not None:
+            record.aliases.clear()
+
+
 def resize_storage(storage: torch.UntypedStorage, nbytes: int) -> None:
     """Grow or shrink a device storage in place, keeping its first bytes: every view goes on sharing it.
 
@@ -157,12 +181,21 @@ def resize_storage(storage: torch.UntypedStorage, nbytes: int) -> None:
 
 
 def resized_copy(host: torch.UntypedStorage, nbytes: int) -> torch.UntypedStorage:
-    """A new CPU storage of ``nbytes`` that begins as ``host`` does."""
+    """A new CPU storage of ``nbytes`` that begins as ``host`` does and ends in zeros."""
     fresh = torch.UntypedStorage(nbytes)
     kept = min(nbytes, host.nbytes())
     if kept:
         as_bytes(fresh)[:kept].copy_(as_bytes(host)[:kept])
+    if nbytes > kept:
+        as_bytes(fresh)[kept:].zero_()
     return fresh
+
+
+def extent(size, stride) -> int:
+    """Elements of storage that a tensor of this size and stride reaches over."""
+    if 0 in size:
+        return 0
+    return 1 + sum((length - 1) * step for length, step in zip(size, stride))
 
 
 def _exchange(first, second):

@@ -7,9 +7,9 @@ import functools
 import torch
 
 from autograder.simgpu import compat
-from autograder.simgpu.factories import extent, refuse_beyond_capacity
+from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.registry import kernel
-from autograder.simgpu.storage import new_storage, point, resize_storage, resized_copy
+from autograder.simgpu.storage import extent, new_storage, point, resize_storage, resized_copy
 
 _VIEWS = ("as_strided", "view", "_reshape_alias", "unfold", "view_as_real", "view_as_complex")
 

@@ -3,7 +3,6 @@
 import gc
 import random
 import threading
-import weakref
 
 import pytest
 import torch
@@ -226,7 +225,7 @@ def test_records_of_live_storages(device, ledger):
     assert record.block.size == 4096 and record.block.address
     assert record.data_ptr == x.data_ptr()
     assert record.tag is None
-    reference = weakref.ref(record)
+    reference = record.reference
     del record, x
     assert reference() is not None
     del view
@@ -235,7 +234,7 @@ def test_records_of_live_storages(device, ledger):
 
 
 def test_watching(device, ledger):
-    """Is the watcher called for each allocation, in backward's thread too, and for nothing else?"""
+    """Is the watcher called for each allocation, in the thread that makes it, and for nothing else?"""
     seen = []
 
     def watch(record):
@@ -249,7 +248,11 @@ def test_watching(device, ledger):
     assert [nbytes for nbytes, _ in seen] == [4000, 4000, 4]
     assert {record.tag for record in ledger.live()} == {0, 2}
     y.backward()
-    assert {thread for _, thread in seen} > {threading.get_ident()}
+    assert {thread for _, thread in seen} == {threading.get_ident()}
+    thread = threading.Thread(target=lambda: x.detach() + 1)
+    thread.start()
+    thread.join()
+    assert len({thread for _, thread in seen}) == 2
     ledger.watch(None)
     count = len(seen)
     x + 1
@@ -261,10 +264,10 @@ def test_python_references_do_not_matter(device, ledger):
     """GIVEN a tensor that only autograd holds THEN its record lives exactly as long as the graph."""
     x = torch.ones(1000, device=device, requires_grad=True)
     y = x.exp()
-    record = weakref.ref(y.untyped_storage()._simgpu_record)
+    storage = y.untyped_storage()._simgpu_record.reference
     z = y.sum()
     del y
     gc.collect()
-    assert record() is not None
+    assert storage() is not None
     z.backward()
-    assert record() is None
+    assert storage() is None

@@ -47,3 +47,14 @@ def test_numbers(name, dtype, device):
             torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
         else:
             assert actual == expected, number
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("adjoint", [True, False])
+def test_a_result_that_the_cpu_gives_as_a_conjugate_view(left, adjoint, device):
+    """GIVEN a kernel whose result has the conjugate bit set THEN it is read as the CPU reads it."""
+    matrix, right = (torch.randn(3, 3, dtype=torch.complex64) for _ in range(2))
+    factors, pivots = torch.linalg.lu_factor(matrix)
+    expected = torch.linalg.lu_solve(factors, pivots, right, left=left, adjoint=adjoint)
+    solved = torch.linalg.lu_solve(*(x.to(device) for x in (factors, pivots, right)), left=left, adjoint=adjoint)
+    torch.testing.assert_close((solved * 1).cpu(), expected)

@@ -55,6 +55,35 @@ def test_growth_through_out_and_resize_is_seen(device, allocated):
         assert view.data_ptr() == out.data_ptr()
 
 
+@pytest.mark.filterwarnings("ignore:An output with one or more elements")
+def test_an_out_argument_that_could_not_grow_is_what_it_was(device):
+    """GIVEN out= for a result that no memory could hold WHEN that was caught THEN the tensor can be used as before."""
+    out = torch.ones(8, 8, device=device)
+    out.add_(0)
+    vast = torch.ones(1, device=device).expand(1 << 10, 1 << 10, 1 << 23)
+    with pytest.raises(RuntimeError):
+        torch.add(vast, vast, out=out)
+    assert (out * 1.0).shape == (8, 8)
+    assert out.sum().item() == 64
+
+
+@pytest.mark.skipif(not compat.can_exchange_storages(), reason="this torch cannot resize a device storage")
+@pytest.mark.parametrize("left", [0, 8])
+def test_a_view_beyond_its_storage_does_no_harm(left, device, allocated):
+    """GIVEN a storage made smaller under its views WHEN they are read and written THEN no memory moves, and what is in
+    the storage is what it was."""
+    x = torch.ones(1000, device=device)
+    inside = x[: left // 4]
+    x.untyped_storage().resize_(left)
+    host = x.untyped_storage()._simgpu_record.host
+    before = host.data_ptr(), host.nbytes(), allocated()
+    assert (x + 0).sum().item() == left // 4
+    x.mul_(2)
+    assert (host.data_ptr(), host.nbytes(), allocated()) == before
+    assert x.untyped_storage().data_ptr() == host.data_ptr()
+    assert inside.tolist() == [1.0] * (left // 4)
+
+
 @pytest.mark.skipif(not compat.can_exchange_storages(), reason="this torch cannot resize a device storage")
 def test_untyped_storage_grows_and_shrinks(device, allocated):
     """Does freeing a parameter's storage, as sharded training does, give the memory back?"""
