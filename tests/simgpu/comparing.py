@@ -16,6 +16,13 @@ def trainable(tree):
     return [tensor for tensor in tensors(tree) if tensor.requires_grad]
 
 
+def as_leaves(tree):
+    """A nested structure with its tensors as leaves of their own: op_db has views that were cut without gradients."""
+    return tree_map(
+        lambda leaf: leaf.detach().requires_grad_(leaf.requires_grad) if type(leaf) is torch.Tensor else leaf, tree
+    )
+
+
 def to_device(tree):
     """A copy of a nested structure with its tensors (and the device names in it) moved; views keep their storage."""
     return tree_map(_move, tree)

@@ -2,7 +2,8 @@
 
 It does what people do at their worst: views of views, in-place changes, ``out=``, resizing, hooks that raise, threads,
 interrupts in the middle of an operator, memory that runs out. Ordinary exceptions are part of the game; an aborted process, a
-SystemError or a byte left in the ledger is not. Prints ``left N`` (bytes allocated after everything was deleted).
+SystemError or a byte left in the ledger is not. Prints ``left N`` (bytes allocated after everything was deleted and
+graphs that hold themselves were cut).
 """
 
 from __future__ import annotations
@@ -257,8 +258,12 @@ class Program:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def do_storage(self):
+        """Views may reach beyond a storage then: on the CPU that ends PyTorch's process, so only on the device."""
         storage = self.pick().untyped_storage()
-        self.random.choice((lambda: storage.resize_(self.random.randrange(4096)), storage.clone, storage.cpu))()
+        moves = [storage.clone, storage.cpu]
+        if storage.device.type == self.device.type:
+            moves.append(lambda: storage.resize_(self.random.randrange(4096)))
+        self.random.choice(moves)()
 
     def do_set(self):
         self.pick().data = self.pick()
@@ -283,6 +288,16 @@ class Program:
         del self.pool[: self.random.randrange(len(self.pool))]
 
 
+def cut_graphs_that_hold_themselves() -> None:
+    """``x.mul_(x)``, and any change in place by what was computed from a saved ``x``, makes PyTorch's graph save the
+    tensor whose grad_fn it is, on every device: nothing but a backward that works frees it."""
+    gc.collect()
+    for tensor in [thing for thing in gc.get_objects() if type(thing) is torch.Tensor and thing.grad_fn is not None]:
+        whole = tensor if tensor._base is None else tensor._base
+        whole.detach_()
+    gc.collect()
+
+
 def main(seed: int, moves: int) -> None:
     """Run it, delete everything, say what is left."""
     faulthandler.enable()
@@ -291,7 +306,7 @@ def main(seed: int, moves: int) -> None:
     program = Program(seed)
     program.run(moves)
     program.pool.clear()
-    gc.collect()
+    cut_graphs_that_hold_themselves()
     print("left", torch.simgpu.memory_allocated())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.simgpu.comparing import assert_same, assert_same_gradients, scalar, to_device, trainable
+from tests.simgpu.comparing import as_leaves, assert_same, assert_same_gradients, scalar, to_device, trainable
 
 pytest.importorskip("expecttest")
 pytest.importorskip("hypothesis")
@@ -25,7 +25,7 @@ STATISTICS_LIKE_CUDA = {"native_batch_norm", "native_layer_norm"}
 
 TOLERANCE = {  # one rounding more or less
     torch.float16: {"rtol": 0.01, "atol": 0.005},
-    torch.bfloat16: {"rtol": 0.05, "atol": 0.02},
+    torch.bfloat16: {"rtol": 0.05, "atol": 0.03},
 }
 
 
@@ -59,7 +59,7 @@ def call(entry, inputs):
 
 def check_sample(entry, sample, dtype, differentiable):
     """Forward and backward on both."""
-    inputs = (sample.input, sample.args, sample.kwargs)
+    inputs = as_leaves((sample.input, sample.args, sample.kwargs))
     device_inputs = on_device(entry, sample)
     options = {"values": entry.name not in UNINITIALISED, **TOLERANCE.get(dtype, {})}
     expected, actual = call(entry, inputs), call(entry, device_inputs)
