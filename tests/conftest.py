@@ -1,11 +1,14 @@
-"""What every test may count on: the simulated GPU is there, and no earlier test still counts CPU tensors."""
+"""What every test may count on: the simulated GPU is there, Ctrl-C works, no earlier test still counts CPU tensors."""
+
+import signal
 
 import pytest
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from autograder import simgpu
 
-simgpu.enable()  # a device cannot be added after the first backward of a process
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with Ctrl-C ignored
+simgpu.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,7 @@ _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PACKAGE = os.path.dirname(_OURS.rstrip(os.sep)) + os.sep
 _SOON = 0.001
 _PATIENCE = 50
+_MOST_LOOKS = 5000
 _LOOK_AGAIN = 0.02
 _AT_ONCE = 0.002
 _WAITS = 3
@@ -48,6 +49,12 @@ def settle() -> None:
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interruption) and threading.current_thread() is threading.main_thread():
         handler.settle()
+
+
+def interruptible(function: Callable) -> Callable:
+    """The function, in which an interrupt may be raised although it is the simulation's: it waits for others."""
+    _interruptible.add(function.__code__)
+    return function
 
 
 class Interruption:
@@ -99,6 +106,7 @@ class Interruption:
     def _forget_kept(self) -> None:
         kept[:] = [entry for entry in kept if not isinstance(entry[1], self._kind)]
 
+    @interruptible
     def settle(self) -> None:
         """Call in the main thread where its code ends: what was asked for is raised here at the latest."""
         while self._under_way:
@@ -136,7 +144,7 @@ class Interruption:
         looks, entry = 0, (threading.main_thread().ident, self._kind())
         self._raised = False
         time.sleep(_SOON)
-        while self._wanted and _must_not_be_cut_short(_frame_of_main_thread()):
+        while self._wanted and looks < _MOST_LOOKS and _must_not_be_cut_short(_frame_of_main_thread()):
             looks += 1
             if looks == _PATIENCE:
                 kept.append(entry)
@@ -197,12 +205,6 @@ def deliver() -> None:
             raise mine[1]
         finally:
             del mine  # or this frame and its exception would hold each other, and all variables on the way
-
-
-def interruptible(function: Callable) -> Callable:
-    """The function, in which an interrupt may be raised although it is the simulation's: it waits for others."""
-    _interruptible.add(function.__code__)
-    return function
 
 
 def entered_undisturbed(function: Callable) -> Callable:
