@@ -81,7 +81,6 @@ class LedgerMeter:
         self.device = device
         self._ledger = ledger
         self._peak = 0
-        self._tags: dict[int, Tag] = {}
         self.begin_again(recording)
         self._sites = SiteFinder()
         self.after_allocation: Callable[[], None] | None = None
@@ -117,7 +116,7 @@ class LedgerMeter:
     @step.setter
     def step(self, step: int) -> None:
         self._step = step
-        self._tags = {}
+        self._tags: dict[int, Tag] = {}
 
     def survivors(self) -> list[Survivor]:
         """List the storages tagged by this recording that are alive now, oldest first."""

@@ -76,7 +76,7 @@ class CudaMeter(LedgerMeter):
         return torch.cuda.memory._snapshot()
 
     def _note(self, record) -> None:
-        record.tag = self._tag(self._sites.find())
+        record.tag = self._tag(self._place(record))
         if self.after_allocation is not None:
             self.after_allocation()
 

@@ -42,7 +42,7 @@ class SimGpuMeter(LedgerMeter):
 
     def _note(self, record) -> None:
         if record.block.pool.allocator is self._allocator:
-            LedgerMeter._note(self, record)
+            super()._note(record)
 
     def _place(self, record) -> Place | None:
         return self._sites.noted(record.block.frames)
