@@ -9,7 +9,7 @@ from autograder.run.report import DeviceFigures, Report
 from autograder.run.script import Outcome
 from autograder.run.stepping import Stepping
 from autograder.run.verdict import verdict_on, warmup_for
-from autograder.simgpu.cuda_shim.torch_module import NOT_COMPILED
+from autograder.simgpu.eager import NOT_COMPILED
 from autograder.trace import record
 
 _FIRST_LOOK = 8
@@ -40,7 +40,6 @@ class Watch:
         self._stepping.loop_passed()
 
     def __enter__(self):
-        NOT_COMPILED.clear()
         module = torch.get_device_module(self.device)
         for index in range(module.device_count()):
             module.reset_peak_memory_stats(index)

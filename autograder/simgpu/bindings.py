@@ -17,6 +17,7 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     embedding,
     factories,
     host,
+    nested,
     norms,
     registry,
     rnn,
@@ -44,6 +45,7 @@ def install() -> None:
     for key in compat.SPARSE_KEYS:
         fallbacks.fallback(sparse.fallback, key)
     sparse.install(library)
+    nested.install(library)
     for name in composite_where_cuda_is_fused():
         library.impl(name, dispatch.kernel_for(compat.overload(name)), compat.KERNEL_KEY)
     autocast.install(library, fallbacks)

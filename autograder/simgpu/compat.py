@@ -18,6 +18,7 @@ from autograder.errors import SimGpuUnavailable
 NAME = "simgpu"
 KERNEL_KEY = "PrivateUse1"
 SPARSE_KEYS = ("SparsePrivateUse1", "SparseCsrPrivateUse1")
+NESTED_KEY = "NestedTensorPrivateUse1"
 AUTOGRAD_KEY = "AutogradPrivateUse1"
 AUTOCAST_KEY = "AutocastPrivateUse1"
 
@@ -37,10 +38,8 @@ _REQUIRED = {
     "torch._C._dispatch_get_registrations_for_dispatch_key": "lists the CPU's kernels for sparse tensors",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
     "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
-    "torch.utils._device._device_constructors": "lets set_default_device() know a replaced factory",
     "torch._C._current_autograd_node": "tells on which device a backward node runs",
     "torch.Generator._cdata": "tells a generator of the device from one of the CPU",
-    "torch.nn.parameter.UninitializedTensorMixin._allowed_methods": "lets lazy modules move by a replaced Tensor.to",
     "torch.Tensor._use_count": "tells whether a graph holds a tensor",
     "torch._C._functions.AccumulateGrad._set_sequence_nr": "empties autograd's queue after a failed backward",
     "torch.autograd.graph._engine_run_backward": "lets an exception in a hook reach its caller",
@@ -97,6 +96,7 @@ def _late() -> dict:
         "CPU_KEYS": key_set(keys.CPU),
         "SPARSE_CPU_KEYS": key_set(keys.SparseCPU),
         "SPARSE_CSR_CPU_KEYS": key_set(keys.SparseCsrCPU),
+        "NESTED_CPU_KEYS": key_set(keys.NestedTensorCPU),
         "AUTOCAST_CPU_KEYS": key_set(keys.AutocastCPU),
         "AUTOCAST_DEVICE_KEYS": key_set(keys.AutocastPrivateUse1),
         "ExcludeKeys": torch._C._ExcludeDispatchKeyGuard,
@@ -148,16 +148,11 @@ def generator_address(generator: torch.Generator) -> int:
     return generator._cdata
 
 
-def replace_factory(name: str, replacement) -> None:
-    """Make ``replacement`` the new torch.<name>, also in the eyes of torch.jit and of set_default_device()."""
-    torch.utils._device._device_constructors()  # remembers torch's own factories at its first call: let that be now
-    torch.jit._builtins._register_builtin(replacement, f"aten::{name}")
-    setattr(torch, name, replacement)
-
-
-def methods_of_lazy_parameters() -> list:
-    """The methods that a parameter without a shape (nn.LazyLinear) may be given to; a replaced one must be listed."""
-    return torch.nn.parameter.UninitializedTensorMixin._allowed_methods
+def name_for_jit(stand_in, original) -> None:
+    """Let torch.jit take ``stand_in`` for the operator it takes ``original`` for. It goes by addresses: keep it alive."""
+    operator = torch.jit._builtins._find_builtin(original)
+    if operator is not None:
+        torch.jit._builtins._register_builtin(stand_in, operator)
 
 
 def device_type():

@@ -11,7 +11,7 @@ import torch
 
 from autograder.simgpu import host
 from autograder.simgpu.device_asserts import ASSERTS
-from autograder.simgpu.devices import DEVICES
+from autograder.simgpu.devices import DEVICES, OURS
 from autograder.simgpu.errors_like_cuda import check_ordinal
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.ledger import LEDGER
@@ -48,7 +48,7 @@ def to_copy(self, dtype=None, layout=None, device=None, pin_memory=None, non_blo
     check_ordinal(device)
     dtype = dtype or self.dtype
     device = device or self.device
-    to_device = device.type == self.device.type if on_device(self) else True
+    to_device = device.type in OURS
     source = unwrap(self) if on_device(self) else self
     if device.type == "meta":
         return torch.empty_like(source, dtype=dtype, device="meta")

@@ -19,6 +19,8 @@ from autograder.simgpu import compat
 
 VARIABLE = "AUTOGRADER_SIMGPU_DEVICES"
 MOST_DEVICES = 16
+OURS = {compat.NAME}
+"""Device types that mean the simulated GPU; "cuda" is one while a script runs that says it (``cuda_shim``)."""
 _Tensor = torch.Tensor
 
 
@@ -65,7 +67,7 @@ class Devices:
             index = self.current() if device < 0 else device
         else:
             device = torch.device(device)
-            if device.type != compat.NAME:
+            if device.type not in OURS:
                 raise ValueError(f"Expected a {compat.NAME} device, but got: {device}")
             index = self.current() if device.index is None else device.index
         self.check(index)
@@ -120,7 +122,7 @@ def home(args: tuple, kwargs: dict) -> int:
     first = None
     for value in (*args, *kwargs.values()):
         if isinstance(value, torch.device):
-            if value.type == compat.NAME:
+            if value.type in OURS:
                 return DEVICES.resolve(value)
         elif first is None:
             first = _index_in(value)

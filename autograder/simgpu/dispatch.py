@@ -10,7 +10,7 @@ from torch.autograd.graph import increment_version
 
 from autograder.simgpu import compat, interrupts, randomness, schema, workspaces
 from autograder.simgpu.device_asserts import ASSERTS, unrun
-from autograder.simgpu.devices import DEVICES, home
+from autograder.simgpu.devices import DEVICES, OURS, home
 from autograder.simgpu.errors_like_cuda import device_mismatch
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.storage import CPU, follow, forget_aliases, unwrap, wrap
@@ -139,7 +139,7 @@ def _to_host(value, pairs, strangers):
     if isinstance(value, (list, tuple)):
         return [_to_host(item, pairs, strangers) for item in value]
     if isinstance(value, torch.device):
-        return CPU if value.type == compat.NAME else value
+        return CPU if value.type in OURS else value
     return value
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from autograder.simgpu import compat
-from autograder.simgpu.devices import DEVICES
+from autograder.simgpu.devices import DEVICES, OURS
 
 
 def device_mismatch(plan, args, kwargs) -> RuntimeError:
@@ -37,5 +36,5 @@ def _named_tensors(plan, args, kwargs):
 
 def check_ordinal(device) -> None:
     """An index that no device has is CUDA's "invalid device ordinal"."""
-    if device is not None and device.type == compat.NAME and device.index:
+    if device is not None and device.type in OURS and device.index:
         DEVICES.check(device.index)

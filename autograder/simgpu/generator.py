@@ -11,7 +11,7 @@ import weakref
 import torch
 
 from autograder.simgpu import compat
-from autograder.simgpu.devices import DEVICES
+from autograder.simgpu.devices import DEVICES, OURS
 
 _TorchGenerator = torch.Generator
 _OURS: weakref.WeakValueDictionary[int, Generator] = weakref.WeakValueDictionary()
@@ -38,7 +38,7 @@ class Generator(_TorchGenerator, metaclass=_EveryGenerator):
 
     def __new__(cls, device="cpu"):
         device = torch.device(device)
-        if device.type != compat.NAME:
+        if device.type not in OURS:
             return _TorchGenerator(device)
         return cls.on(DEVICES.resolve(device))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 from autograder.simgpu import compat
 from autograder.simgpu.host_allocator import HostAllocator
 from autograder.simgpu.registry import kernel
+from autograder.simgpu.standin import in_place_of_operator
 
 HOST = HostAllocator()
 #: Factories whose pin_memory=True reaches C++ code that asks for an allocator only a device written in C++ can have.
@@ -59,7 +58,6 @@ def is_device_tensor_pinned(self, device=None):
 def with_pinning(factory):
     """A factory of torch whose ``pin_memory=True`` is served here; everything else goes straight through."""
 
-    @functools.wraps(factory)
     def make(*args, **kwargs):
         if not kwargs.get("pin_memory"):
             return factory(*args, **kwargs)
@@ -67,7 +65,7 @@ def with_pinning(factory):
         wanted = kwargs.pop("requires_grad", False)
         return pin(factory(*args, **kwargs)).requires_grad_(wanted)
 
-    return make
+    return in_place_of_operator(factory, make)
 
 
 def host_memory_stats() -> dict[str, int]:

@@ -14,19 +14,16 @@ torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for a
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
 torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where torch was built without CUDA
-torch.Tensor.to, torch.tensor, torch.as_tensor    "simgpu" without an index means the current device; C++ asks the
-                                                  device guard, which knows device 0 only (several devices only)
+torch.compile                                     there is no compiler for this device (eager.py)
 ================================================  =====================================================================
 """
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
-from autograder.simgpu import autocast, compat, guard, host
-from autograder.simgpu.devices import DEVICES
+from autograder.simgpu import autocast, compat, eager, guard, host
+from autograder.simgpu.devices import DEVICES, OURS
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.generator import Generator
 from autograder.simgpu.ledger import LEDGER
@@ -41,9 +38,10 @@ def install() -> None:
     _patch_storages()
     _patch_autocast_cache()
     _patch_data_parallel()
+    eager.install()
     torch.Generator = Generator
     for name in host.FACTORIES:
-        compat.replace_factory(name, host.with_pinning(getattr(torch, name)))
+        setattr(torch, name, host.with_pinning(getattr(torch, name)))
 
 
 def _patch_backward():
@@ -112,7 +110,7 @@ def _patch_storages():
     def __new__(cls, *args, device=None, **kwargs):
         if device is None:
             return make(cls, *args, **kwargs)
-        if torch.device(device).type != compat.NAME:
+        if torch.device(device).type not in OURS:
             return make(cls, *args, device=device, **kwargs)
         with DEVICES.on(DEVICES.resolve(device)):
             if args and isinstance(args[0], int):
@@ -202,29 +200,3 @@ def _patch_data_parallel():
     torch._C._scatter = scatter
     torch._C._gather = gather
     torch._C._broadcast_coalesced = broadcast
-
-
-def patch_unindexed_devices() -> None:
-    """With several devices, let "simgpu" mean the current one where C++ would take device 0. Done once."""
-    if hasattr(torch.Tensor.to, "__wrapped__"):
-        return
-
-    def with_index(value):
-        if isinstance(value, (str, torch.device)) and str(value) == compat.NAME:
-            return torch.device(compat.NAME, DEVICES.current())
-        return value
-
-    def completed(function):
-        @functools.wraps(function)
-        def call(*args, **kwargs):
-            if DEVICES.several:
-                args = tuple(map(with_index, args))
-                kwargs = {name: with_index(value) for name, value in kwargs.items()}
-            return function(*args, **kwargs)
-
-        return call
-
-    torch.Tensor.to = completed(torch.Tensor.to)
-    compat.methods_of_lazy_parameters().append(torch.Tensor.to)
-    torch.tensor = completed(torch.tensor)
-    torch.as_tensor = completed(torch.as_tensor)

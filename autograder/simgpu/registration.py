@@ -33,11 +33,11 @@ def register(devices: int | None = None) -> None:
 
 def set_device_count(count: int) -> None:
     """Simulate this many devices from now on. Raises SimGpuUnavailable if one that would go is in use."""
-    from autograder.simgpu import patches
+    from autograder.simgpu import conversions
     from autograder.simgpu.devices import DEVICES, wanted_count
     from autograder.simgpu.ledger import LEDGER
 
     LEDGER.set_device_count(wanted_count(count))
     DEVICES.set_count(count)
     if DEVICES.several:
-        patches.patch_unindexed_devices()
+        conversions.serve_unindexed_devices()

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from autograder.errors import NotSimulated, SetupError
+from autograder.simgpu import generator as simgpu_generator
 from autograder.simgpu.cuda_shim import cuda_means_simgpu, cuda_module, is_installed
 from autograder.simgpu.cuda_shim.table import replaced
+from autograder.simgpu.eager import NOT_COMPILED
 from autograder.units import MiB
 
 CUDA = torch.device("cuda", 0)
@@ -50,7 +52,9 @@ def _namespaces():
         torch.storage._StorageBase,
     ]
     owners += [
-        torch.utils._device.DeviceContext,
+        torch._subclasses.fake_tensor.FakeTensor,
+        torch._C.TensorBase,
+        simgpu_generator.Generator,
         torch.amp,
         torch.autocast,
         torch.serialization,
@@ -188,22 +192,30 @@ def test_the_names_of_old_scripts_work(cuda):
     assert copy.deepcopy(nn.Linear(2, 2).cuda()).weight.is_cuda and "cuda:0" in repr(there)
 
 
-def test_torch_compile_runs_the_model_as_it_is(cuda):
+def test_torch_compile_gives_what_it_always_gives_and_runs_eagerly(cuda, capsys):
     model = nn.Linear(2, 2).cuda()
-    assert torch.compile(model, mode="max-autotune") is model
+    compiled = torch.compile(model, mode="max-autotune")
+    assert compiled._orig_mod is model and list(compiled.state_dict()) == ["_orig_mod.weight", "_orig_mod.bias"]
+    data = torch.ones(1, 2, device="cuda")
+    assert torch.equal(compiled(data), model(data))
+    model.compile()
+    assert torch.equal(model(data), compiled(data))
 
     @torch.compile(fullgraph=True)
     def double(x):
         return x * 2
 
     assert double(torch.ones(1, device="cuda")).item() == 2
+    assert NOT_COMPILED[0] == "Linear" and NOT_COMPILED[-1] == "double"
+    assert capsys.readouterr() == ("", ""), "the report of `autograder run` says it"
 
 
 def test_a_profile_that_asks_for_cuda_says_nothing_on_stderr(cuda, capfd):
-    both = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=both, profile_memory=True) as profile:
-        torch.ones(2, device="cuda") * 2
-    assert any("aten::mul" in event.key for event in profile.key_averages())
+    cpu, there = torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA
+    for activities in ([cpu, there], [there]):
+        with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+            torch.ones(2, device="cuda") * 2
+        assert any("aten::mul" in event.key for event in profile.key_averages())
     assert "CUDA" not in capfd.readouterr().err
 
 

@@ -62,10 +62,16 @@ def cuda_means_simgpu(capacity: int | None = None, devices: int | None = None) -
     device = simgpu.enable()
     before = torch.simgpu.mem_get_info()[1], torch.simgpu.device_count()
     simgpu.enable(capacity, devices=devices)
-    from autograder.simgpu.cuda_shim import dispatcher, table
+    from autograder.simgpu import conversions, eager
+    from autograder.simgpu.cuda_shim import device_guard, dispatcher, table
+    from autograder.simgpu.cuda_shim.devices import cuda_means_ours
 
     with ExitStack() as undo:
         undo.callback(_put_back, *before)
+        undo.enter_context(cuda_means_ours())
+        undo.enter_context(device_guard.cuda_guard_served())
+        undo.enter_context(conversions.serving_other_names())
+        undo.enter_context(eager.without_a_sentence())
         undo.enter_context(dispatcher.cuda_key_served())
         undo.enter_context(table.replaced())
         _installed = True

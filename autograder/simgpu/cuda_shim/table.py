@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import torch
 import torch.profiler
-import torch.utils._device
+from torch._subclasses.fake_tensor import FakeTensor
 
-from autograder.simgpu.cuda_shim import cuda_module, distributed, tensors, torch_module
-from autograder.simgpu.cuda_shim.devices import TENSOR_DEVICE, TENSOR_IS_CUDA
+from autograder.simgpu.cuda_shim import cuda_module, distributed, tensors, torch_module, wrappers
+from autograder.simgpu.cuda_shim.devices import TENSOR_DEVICE, TENSOR_IS_CUDA, shown_device_property
+from autograder.simgpu.generator import Generator
 
-_NO_DEVICE = "asks C++ for the current CUDA device before dispatching"
+_INSIDE = "autograd compares devices in C++, where what it wraps is on the simulated GPU"
 _COMPARED = "a script compares it with cuda"
 _AUTOCAST = "autocast is switched per device, and the tensors are simgpu's"
 
@@ -35,37 +36,27 @@ def _rows() -> list[Replacement]:
 
 
 def _tensor_rows() -> list[Replacement]:
-    tensor, storage, lazy = torch.Tensor, torch.storage._StorageBase, torch.nn.parameter.UninitializedTensorMixin
-    to = tensors.translated(tensor.to)
+    tensor = torch.Tensor
     return [
         Replacement(tensor, "device", lambda _: TENSOR_DEVICE, _COMPARED),
         Replacement(tensor, "is_cuda", lambda _: TENSOR_IS_CUDA, _COMPARED),
-        Replacement(tensor, "to", tensors.translated, "C++ compares device types: it would copy what is there already"),
-        Replacement(tensor, "cuda", lambda _: tensors.method_cuda(to), "the same"),
+        Replacement(tensor, "cuda", tensors.method_cuda, "C++ takes a number alone for the simulated GPU's"),
         Replacement(tensor, "type", tensors.method_type, "says and understands torch.cuda.FloatTensor"),
-        Replacement(tensor, "new_tensor", tensors.translated, _NO_DEVICE),
-        Replacement(lazy, "_allowed_methods", tensors.with_replaced_methods, "a lazy parameter takes no other methods"),
-        Replacement(storage, "cuda", lambda _: tensors.storage_cuda, "torch has no allocator for cuda here"),
+        Replacement(tensor, "_make_wrapper_subclass", wrappers.made_for_simgpu, _INSIDE),
+        Replacement(FakeTensor, "__new__", wrappers.fake_for_simgpu, _INSIDE),
+        Replacement(FakeTensor, "device", shown_device_property, _COMPARED),
     ]
 
 
 def _torch_rows() -> list[Replacement]:
-    context, autocast = torch.utils._device.DeviceContext, torch_module.device_type_translated
     return [
-        *(Replacement(torch, name, tensors.translated, _NO_DEVICE) for name in tensors.FACTORIES),
-        Replacement(torch, "Generator", tensors.translated_torch_class, _NO_DEVICE),
+        Replacement(torch, "asarray", tensors.asarray_here, "C++ compares devices: it would copy what is there already"),
+        Replacement(Generator, "device", shown_device_property, _COMPARED),
         Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
-        Replacement(context, "__init__", tensors.translated, "set_default_device and `with torch.device(...)`"),
-        Replacement(torch, "get_default_device", torch_module.shown_default_device, _COMPARED),
         Replacement(torch.accelerator, "current_accelerator", torch_module.shown_accelerator, _COMPARED),
-        Replacement(torch, "compile", torch_module.run_eagerly, "there is no compiler for this device"),
-        Replacement(torch.nn.Module, "compile", torch_module.leave_module_eager, "the same"),
-        Replacement(torch, "is_autocast_enabled", autocast, _AUTOCAST),
-        Replacement(torch, "set_autocast_enabled", autocast, _AUTOCAST),
-        Replacement(torch, "get_autocast_dtype", autocast, _AUTOCAST),
-        Replacement(torch, "set_autocast_dtype", autocast, _AUTOCAST),
-        Replacement(torch, "get_autocast_gpu_dtype", torch_module.autocast_gpu_dtype, _AUTOCAST),
-        Replacement(torch, "set_autocast_gpu_dtype", torch_module.set_autocast_gpu_dtype, _AUTOCAST),
+        Replacement(torch, "set_autocast_enabled", torch_module.autocast_of_both, _AUTOCAST),
+        Replacement(torch, "set_autocast_dtype", torch_module.autocast_of_both, _AUTOCAST),
+        Replacement(torch, "set_autocast_gpu_dtype", torch_module.autocast_gpu_dtype_of_both, _AUTOCAST),
     ]
 
 
@@ -120,7 +111,6 @@ def _cuda_rows() -> list[Replacement]:
 @contextmanager
 def replaced() -> Iterator[list[Replacement]]:
     """Replace all of them; put all back at the end, in the opposite order."""
-    torch.utils._device._device_constructors()  # remembers torch's own factories at its first call: let that be now
     undo: list[Callable[[], None]] = []
     rows = _rows()
     try:

@@ -1,4 +1,4 @@
-"""Tensor methods and factories that ask C++ for a CUDA device before any operator is dispatched."""
+"""torch.cuda's legacy types, and functions and classes that are given devices."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from autograder.simgpu import compat
 from autograder.simgpu.cuda_shim.devices import all_to_simgpu, to_simgpu
+from autograder.simgpu.standin import StandIn, in_place_of_operator
 from autograder.simgpu.storage import on_device
 
 _LEGACY = {
@@ -15,11 +16,6 @@ _LEGACY = {
     "Char": torch.int8, "Byte": torch.uint8, "Short": torch.int16, "Int": torch.int32, "Long": torch.int64,
     "Bool": torch.bool,
 }  # fmt: skip
-FACTORIES = (
-    "as_tensor", "asarray", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor", "sparse_coo_tensor",
-    "sparse_csc_tensor", "sparse_csr_tensor", "tensor",
-)  # fmt: skip
-"""Factories that ask for the device themselves; the others reach the dispatcher."""
 LEGACY_TYPES = {f"{name}Tensor": dtype for name, dtype in _LEGACY.items()}
 """torch.cuda.FloatTensor and its like, with the type each stands for."""
 
@@ -27,39 +23,22 @@ LEGACY_TYPES = {f"{name}Tensor": dtype for name, dtype in _LEGACY.items()}
 def translated(function):
     """The function, with CUDA devices among its arguments replaced."""
 
-    @functools.wraps(function)
     def call(*args, **kwargs):
         args, kwargs = all_to_simgpu(args, kwargs)
         return function(*args, **kwargs)
 
-    return call
+    return StandIn(function, call)
 
 
-def method_cuda(original_to):
-    """Tensor.cuda(): a copy on the device, or the tensor itself where it is there already."""
+def method_cuda(original):
+    """Tensor.cuda(0): C++ takes the number alone for one of the simulated GPU."""
 
-    def cuda(self, device=None, non_blocking=False, memory_format=torch.preserve_format):
-        return original_to(self, device=_chosen(device), non_blocking=non_blocking, memory_format=memory_format)
+    def cuda(self, device=None, *args, **kwargs):
+        if isinstance(device, int) and not isinstance(device, bool):
+            device = torch.device("cuda", device)
+        return original(self, device, *args, **kwargs)
 
-    return cuda
-
-
-def with_replaced_methods(allowed: list) -> list:
-    """What may be done to a parameter without a shape (nn.LazyLinear), with the methods that stand in torch.Tensor now."""
-    return [*allowed, torch.Tensor.to, torch.Tensor.cuda]
-
-
-def storage_cuda(storage, device=None, non_blocking=False):
-    """storage.cuda(): a copy of a CPU storage on the device."""
-    return getattr(storage, compat.NAME)(_chosen(device), non_blocking)
-
-
-def _chosen(device) -> torch.device:
-    if device is None:
-        return to_simgpu("cuda")
-    if isinstance(device, int):
-        return torch.device(compat.NAME, device)
-    return to_simgpu(device)
+    return StandIn(original, cuda)
 
 
 def method_type(original):
@@ -70,10 +49,10 @@ def method_type(original):
             return original(self).replace(f"torch.{compat.NAME}.", "torch.cuda.")
         module, _, legacy = _full_name(dtype).rpartition(".")
         if module == "torch.cuda":
-            return self.to(to_simgpu("cuda"), LEGACY_TYPES[legacy], non_blocking=non_blocking)
+            return self.to("cuda", LEGACY_TYPES[legacy], non_blocking=non_blocking)
         return original(self, dtype, non_blocking, **kwargs)
 
-    return type
+    return StandIn(original, type)
 
 
 def _full_name(kind) -> str:
@@ -96,8 +75,8 @@ def legacy_classes() -> dict[str, type]:
 def _legacy_class(name: str, dtype: torch.dtype) -> type:
     host = getattr(torch, name)
 
-    def __new__(cls, *args, **kwargs):
-        return host(*args).to(_chosen(kwargs.get("device")))
+    def __new__(cls, *args, device=None):
+        return host(*args).cuda(device)
 
     return _OfOneType(name, (), {"__new__": __new__, "dtype": dtype, "__module__": "torch.cuda"})
 
@@ -105,7 +84,7 @@ def _legacy_class(name: str, dtype: torch.dtype) -> type:
 def translated_class(original: type, module: str) -> type:
     """A stand-in for a class: calling it makes the original with CUDA devices replaced; isinstance asks the original."""
 
-    class StandIn(type):
+    class Translated(type):
         def __instancecheck__(cls, thing) -> bool:
             return isinstance(thing, original)
 
@@ -116,12 +95,7 @@ def translated_class(original: type, module: str) -> type:
             args, kwargs = all_to_simgpu(args, kwargs)
             return original(*args, **kwargs)
 
-    return StandIn(original.__name__, (), {"__module__": module, "__doc__": original.__doc__})
-
-
-def translated_torch_class(original: type) -> type:
-    """translated_class() for a class of torch itself."""
-    return translated_class(original, "torch")
+    return Translated(original.__name__, (), {"__module__": module, "__doc__": original.__doc__})
 
 
 def default_tensor_type(original):
@@ -134,4 +108,13 @@ def default_tensor_type(original):
         torch.set_default_dtype(LEGACY_TYPES[legacy])
         return torch.set_default_device("cuda")
 
-    return set_default_tensor_type
+    return StandIn(original, set_default_tensor_type)
+
+
+def asarray_here(original):
+    """torch.asarray(..., device="cuda"): C++ compares the device with a tensor's, and would copy what is there already."""
+
+    def asarray(obj, *args, device=None, **kwargs):
+        return original(obj, *args, device=to_simgpu(device), **kwargs)
+
+    return in_place_of_operator(original, asarray)

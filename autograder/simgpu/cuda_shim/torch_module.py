@@ -1,4 +1,4 @@
-"""What torch itself says about devices, autocast, compilers and checkpoints while "cuda" means the simulated GPU."""
+"""What torch itself says about devices, autocast, profilers and checkpoints while "cuda" means the simulated GPU."""
 
 from __future__ import annotations
 
@@ -8,90 +8,43 @@ from collections.abc import Callable
 import torch
 
 from autograder.simgpu import compat
+from autograder.simgpu.cuda_shim.devices import shown
+from autograder.simgpu.standin import StandIn
 
-NOT_COMPILED: list[str] = []
-"""What torch.compile was asked to compile and left eager, by name."""
 _FIRST = 0
 
 
-def _device_type(thing):
-    if not isinstance(thing, str):
-        return thing
-    return compat.NAME if thing.split(":")[0] == "cuda" else thing
+def autocast_of_both(original):
+    """torch.set_autocast_enabled and torch.set_autocast_dtype: CUDA's state is kept by torch, ours follows it."""
+
+    def set_both(*args, **kwargs):
+        original(*args, **kwargs)
+        device_type = kwargs.get("device_type", args[0] if args and isinstance(args[0], str) else "cuda")
+        if device_type == "cuda":
+            value = kwargs.get("enabled", kwargs.get("dtype", args[-1] if args else None))
+            original(compat.NAME, value)
+
+    return StandIn(original, set_both)
 
 
-def device_type_translated(original):
-    """An autocast function; without a device it means CUDA's, as in torch."""
-
-    @functools.wraps(original)
-    def call(*args, **kwargs):
-        if "device_type" in kwargs:
-            kwargs["device_type"] = _device_type(kwargs["device_type"])
-        elif args and isinstance(args[0], str):
-            args = (_device_type(args[0]), *args[1:])
-        else:
-            args = (compat.NAME, *args)
-        return original(*args, **kwargs)
-
-    return call
-
-
-def autocast_gpu_dtype(original):
-    """torch.get_autocast_gpu_dtype()."""
-    return functools.wraps(original)(lambda: torch.get_autocast_dtype("cuda"))
-
-
-def set_autocast_gpu_dtype(original):
+def autocast_gpu_dtype_of_both(original):
     """torch.set_autocast_gpu_dtype(dtype)."""
-    return functools.wraps(original)(lambda dtype: torch.set_autocast_dtype("cuda", dtype))
-
-
-def _shown(device: torch.device | None) -> torch.device | None:
-    if device is None or device.type != compat.NAME:
-        return device
-    return torch.device("cuda") if device.index is None else torch.device("cuda", device.index)
-
-
-def shown_default_device(original):
-    """torch.get_default_device()."""
-    return functools.wraps(original)(lambda: _shown(original()))
+    return StandIn(original, lambda dtype: torch.set_autocast_dtype("cuda", dtype))
 
 
 def shown_accelerator(original):
     """torch.accelerator.current_accelerator()."""
-    return functools.wraps(original)(lambda check_available=False: _shown(original(check_available)))
-
-
-def run_eagerly(original):
-    """torch.compile: the model itself, uncompiled, and a note of it."""
-
-    @functools.wraps(original)
-    def compile(model=None, **options):
-        if model is None:
-            return lambda decorated: compile(decorated, **options)
-        NOT_COMPILED.append(getattr(model, "__name__", type(model).__name__))
-        return model
-
-    return compile
-
-
-def leave_module_eager(original):
-    """Module.compile()."""
-
-    @functools.wraps(original)
-    def compile(self, *args, **kwargs):
-        NOT_COMPILED.append(type(self).__name__)
-
-    return compile
+    return StandIn(original, lambda check_available=False: shown(original(check_available)))
 
 
 def profile_on_the_host(original):
-    """torch.profiler.profile(activities=...): CUDA's part is left out, else every operator complains of it on stderr."""
+    """torch.profiler.profile(activities=...): CUDA's part is the CPU's here, else every operator complains on stderr."""
 
     @functools.wraps(original)
     def __init__(self, *, activities=None, **options):
         if activities is not None:
-            activities = [activity for activity in activities if activity.name != "CUDA"]
+            kept = [activity for activity in activities if activity.name != "CUDA"]
+            activities = kept or [torch.profiler.ProfilerActivity.CPU]
         original(self, activities=activities, **options)
 
     return __init__
