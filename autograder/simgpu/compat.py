@@ -170,6 +170,18 @@ def has_kernel(name: str, key: str) -> bool:
     return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
 
 
+def kernel_of(name: str, key: str):
+    """The kernel that operator ``aten::name`` has for ``key`` now, to be called past whatever is registered later."""
+    kernel = torch.library.get_kernel(f"aten::{name}", key)
+    return functools.partial(kernel.call_boxed, torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key)))
+
+
+def kernel_is_in_python(op, key: str) -> bool:
+    """Was an operator's kernel for ``key`` written in Python (torch.library)?"""
+    name = op._schema.name + (f".{op._schema.overload_name}" if op._schema.overload_name else "")
+    return re.search(rf"^{key}: registered at .*\.py:\d+", torch._C._dispatch_dump(name), re.MULTILINE) is not None
+
+
 def names_of_kernels(key: str) -> set[str]:
     """The operators of aten that have a kernel of their own for ``key``, as ``add.Tensor``."""
     names = torch._C._dispatch_get_registrations_for_dispatch_key(key)

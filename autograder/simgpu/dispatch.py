@@ -25,8 +25,14 @@ _AUTOCAST_CPU_KEYS = compat.AUTOCAST_CPU_KEYS
 
 
 def fallback(op, *args, **kwargs):
-    """Any operator without a kernel of its own."""
-    return run(schema.plan(op), args, kwargs)
+    """Any operator without a kernel of its own. Raises NotImplementedError for one that a program wrote for the CPU."""
+    plan = schema.plan(op)
+    if plan.for_cpu_only:
+        raise NotImplementedError(
+            f"Could not run '{op._schema.name}' with arguments from the 'CUDA' backend: its only kernel is for CPU "
+            f"tensors. Register one for cuda (or for every device, device_types=None)."
+        )
+    return run(plan, args, kwargs)
 
 
 def on_host(op, *args):

@@ -14,6 +14,7 @@ torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for a
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
 torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where torch was built without CUDA
+DistributedDataParallel._ddp_init_helper, ...      find_unused_parameters takes pinned memory from C++ (reducer.py)
 torch.compile                                     there is no compiler for this device (eager.py)
 ================================================  =====================================================================
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import torch
 
-from autograder.simgpu import autocast, compat, eager, guard, host
+from autograder.simgpu import autocast, compat, eager, guard, host, reducer
 from autograder.simgpu.devices import DEVICES, OURS
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.generator import Generator
@@ -38,6 +39,7 @@ def install() -> None:
     _patch_storages()
     _patch_autocast_cache()
     _patch_data_parallel()
+    reducer.install()
     eager.install()
     torch.Generator = Generator
     for name in host.FACTORIES:

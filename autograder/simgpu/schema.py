@@ -58,6 +58,7 @@ class Plan:
     __slots__ = (
         "call",
         "does_more",
+        "for_cpu_only",
         "indexing",
         "mixed",
         "multiplies",
@@ -79,7 +80,8 @@ class Plan:
         full = f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
         self.op = op
         self.call = compat.direct(op)
-        self.short = schema.name.split("::")[1]
+        namespace, self.short = schema.name.split("::")
+        self.for_cpu_only = namespace != "aten" and compat.kernel_is_in_python(op, "CPU")
         self.written_returns = [_written_argument(result, schema.arguments) for result in schema.returns]
         self.writes = any(self.written_returns)
         self.resizes = schema.name in _RESIZING or any(a.kwarg_only and _is_written(a) for a in schema.arguments)

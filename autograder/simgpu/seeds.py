@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from autograder.simgpu import dtensor_random
 from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.randomness import GENERATORS, default_generator
 
@@ -49,6 +50,7 @@ def initial_seed() -> int:
 
 def get_rng_state(device=None) -> torch.Tensor:
     """State of a device's generator, by default the current one's: 5056 bytes in a CPU tensor."""
+    dtensor_random.adapt()
     return GENERATORS[DEVICES.resolve(device)].get_state()
 
 

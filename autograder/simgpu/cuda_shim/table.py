@@ -13,7 +13,7 @@ import torch
 import torch.profiler
 from torch._subclasses.fake_tensor import FakeTensor
 
-from autograder.simgpu.cuda_shim import cuda_module, distributed, tensors, torch_module, wrappers
+from autograder.simgpu.cuda_shim import cuda_module, custom_operators, distributed, tensors, torch_module, wrappers
 from autograder.simgpu.cuda_shim.devices import TENSOR_DEVICE, TENSOR_IS_CUDA, shown_device_property
 from autograder.simgpu.generator import Generator
 
@@ -52,6 +52,7 @@ def _torch_rows() -> list[Replacement]:
     return [
         Replacement(torch, "asarray", tensors.asarray_here, "C++ compares devices: it would copy what is there already"),
         Replacement(Generator, "device", shown_device_property, _COMPARED),
+        Replacement(torch.library.Library, "impl", custom_operators.impl_for_both, "a script's kernels for CUDA are ours"),
         Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
         Replacement(torch.accelerator, "current_accelerator", torch_module.shown_accelerator, _COMPARED),
         Replacement(torch, "set_autocast_enabled", torch_module.autocast_of_both, _AUTOCAST),
