@@ -139,6 +139,7 @@ def grade_demo() -> None:
 def run(
     context: typer.Context,
     script: Annotated[str, typer.Argument(help="a Python file; what follows it goes to the script")],
+    module: Annotated[bool, typer.Option("--module", "-m", help="SCRIPT is a module's name, as for python -m")] = False,
     capacity: Annotated[str, typer.Option(help="size of the simulated GPU, such as 8GiB")] = "",
     devices: Annotated[int, typer.Option(help="how many simulated GPUs")] = 1,
     device: Annotated[str, typer.Option(help="simgpu, or cuda for the real one")] = "simgpu",
@@ -151,7 +152,7 @@ def run(
     """Execute a CUDA script on the simulated GPU and say what its memory did. Options stand before the script."""
     from autograder.run import Options, run_script
 
-    options = Options(capacity, devices, device, steps_from, json, output, save_plot, snapshot)
+    options = Options(capacity, devices, device, steps_from, json, output, save_plot, snapshot, module)
     raise typer.Exit(run_script(script, context.args, options))
 
 

@@ -24,18 +24,22 @@ _MAIN = str(Path(__file__).with_name("child_main.py"))
 
 
 @contextlib.contextmanager
-def followed(file: str, capacity: int, devices: int) -> Iterator[None]:
-    """Let spawned children of the script ``file`` have simulated GPUs like these."""
+def followed(file: str, module: str | None, capacity: int, devices: int) -> Iterator[None]:
+    """Let spawned children of the script ``file``, or of the module of that name, have simulated GPUs like these."""
     original = multiprocessing.spawn.get_preparation_data
 
     def get_preparation_data(name):
         data = original(name)
-        if data.get("init_main_from_path") == os.path.normpath(file):
+        if module is None and data.get("init_main_from_path") == os.path.normpath(file):
+            data["init_main_from_path"] = _MAIN
+        elif module is not None and data.get("init_main_from_name") == module:
+            del data["init_main_from_name"]
             data["init_main_from_path"] = _MAIN
         return data
 
     multiprocessing.spawn.get_preparation_data = get_preparation_data
-    os.environ[_VARIABLE] = json.dumps({"file": file, "capacity": capacity, "devices": devices})
+    wanted = {"file": file, "module": module, "capacity": capacity, "devices": devices}
+    os.environ[_VARIABLE] = json.dumps(wanted)
     try:
         yield
     finally:
@@ -52,6 +56,8 @@ def script_as_child() -> dict:
     stack.enter_context(cuda_means_simgpu(wanted["capacity"], wanted["devices"]))
     stack.enter_context(followed(**wanted))
     atexit.register(_say, stack)
+    if wanted["module"] is not None:
+        return runpy.run_module(wanted["module"], run_name="__mp_main__", alter_sys=True)
     return runpy.run_path(wanted["file"], run_name="__mp_main__")
 
 

@@ -41,6 +41,8 @@ class Options:
         Whether the report is JSON.
     output, plot, snapshot : str
         Files for the report (stderr if empty), a picture and a memory snapshot.
+    module : bool
+        Whether the script is named as a module, as for ``python -m``.
     """
 
     capacity: str = ""
@@ -51,6 +53,7 @@ class Options:
     output: str = ""
     plot: str = ""
     snapshot: str = ""
+    module: bool = False
     loop: int | None = field(init=False, default=None)
     kind: str | None = field(init=False, default=None)
 
@@ -84,9 +87,13 @@ def run_script(path: str, arguments: list[str], options: Options | None = None) 
         If the device asked for cannot be had.
     """
     options = options or Options()
-    script = Script(path, options.loop)
-    with _device(options, script.file) as device:
-        watch = Watch(device, script.path, options.kind)
+    script = None if options.module else Script(path, options.loop)
+    with _device(options) as device, contextlib.ExitStack() as stack:
+        if script is None:
+            script = Script.of_module(path, options.loop)
+        if options.device != "cuda":
+            stack.enter_context(followed(script.file, script.spec and script.spec.name, _capacity(options), options.devices))
+        watch = Watch(device, path, options.kind)
         with watch:
             outcome = script.execute(arguments, watch.loop_passed)
             watch.ended(outcome.error)
@@ -97,8 +104,8 @@ def run_script(path: str, arguments: list[str], options: Options | None = None) 
 
 
 @contextlib.contextmanager
-def _device(options: Options, file: str) -> Iterator:
-    """The device to watch; for a simulated one, cuda means it meanwhile, in processes the script spawns too."""
+def _device(options: Options) -> Iterator:
+    """The device to watch; for a simulated one, cuda means it meanwhile."""
     import torch
 
     if options.device == "cuda":
@@ -108,9 +115,12 @@ def _device(options: Options, file: str) -> Iterator:
         return
     from autograder.simgpu.cuda_shim import cuda_means_simgpu
 
-    capacity = size_in_bytes(options.capacity, "--capacity") if options.capacity else DEFAULT_CAPACITY
-    with cuda_means_simgpu(capacity, options.devices) as device, followed(file, capacity, options.devices):
+    with cuda_means_simgpu(_capacity(options), options.devices) as device:
         yield torch.device(device.type, _local_rank(options.devices))
+
+
+def _capacity(options: Options) -> int:
+    return size_in_bytes(options.capacity, "--capacity") if options.capacity else DEFAULT_CAPACITY
 
 
 def _local_rank(devices: int) -> int:

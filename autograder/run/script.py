@@ -6,6 +6,7 @@ import ast
 import builtins
 import contextlib
 import importlib.machinery
+import importlib.util
 import os
 import signal
 import sys
@@ -41,6 +42,8 @@ class Script:
         The file, as ``python`` would be given it.
     loop : int, optional
         Line of the loop of which each pass is a step.
+    spec : ModuleSpec, optional
+        What ``python -m`` knows of the module that this file is; without it the file is a script.
 
     Raises
     ------
@@ -48,13 +51,26 @@ class Script:
         If there is no such file, it is not Python, or no loop begins in that line.
     """
 
-    def __init__(self, path: str, loop: int | None = None):
+    def __init__(self, path: str, loop: int | None = None, spec: importlib.machinery.ModuleSpec | None = None):
         self.path = path
         self.file = os.path.abspath(path)
+        self.spec = spec
         tree = _parsed(path, self.file)
         if loop is not None:
             tree = with_marked_loop(tree, loop, MARK, path)
         self._code = compile(tree, self.file, "exec", dont_inherit=True)
+
+    @classmethod
+    def of_module(cls, name: str, loop: int | None = None) -> Script:
+        """The file that ``python -m name`` executes; finding it imports the packages that hold it, as there.
+
+        Raises RunError if there is no such module, or it is not a Python file.
+        """
+        with _first_on_path(os.getcwd()):
+            spec = _spec_of(name)
+        if spec.origin is None or not spec.has_location or not spec.origin.endswith(".py"):
+            raise RunError(f"{name} is no Python file ({spec.origin}); expected a module such as package.train")
+        return cls(spec.origin, loop, spec)
 
     def execute(self, arguments: list[str], mark: Callable[[], None]) -> Outcome:
         """Run it to its end, whichever that is: nothing is raised.
@@ -63,7 +79,8 @@ class Script:
         an uncaught exception goes to stderr.
         """
         module = self._new_main(mark)
-        with _as_main(module, self.path, os.path.dirname(self.file), arguments), _terminable():
+        folder = os.path.dirname(self.file) if self.spec is None else os.getcwd()
+        with _as_main(module, self.path, folder, arguments), _terminable():
             try:
                 self._run(module)
             except SystemExit as error:
@@ -85,11 +102,37 @@ class Script:
             __file__=self.file,
             __builtins__=builtins,
             __cached__=None,
-            __spec__=None,
+            __spec__=self.spec,
+            __package__=None if self.spec is None else self.spec.parent,
             __loader__=importlib.machinery.SourceFileLoader("__main__", self.file),
         )
         module.__dict__[MARK] = mark
         return module
+
+
+def _spec_of(name: str) -> importlib.machinery.ModuleSpec:
+    try:
+        spec = importlib.util.find_spec(name)
+        is_package = spec is not None and spec.submodule_search_locations is not None
+        if is_package:
+            spec = importlib.util.find_spec(f"{name}.__main__")
+    except (ImportError, ValueError) as error:
+        raise RunError(f"cannot find the module {name!r}: {error}; expected what `python -m` would be given") from None
+    if spec is None and is_package:
+        raise RunError(f"{name} is a package without a __main__ module; name one of its modules")
+    if spec is None:
+        raise RunError(f"there is no module {name!r}; expected what `python -m` would be given, from {os.getcwd()}")
+    return spec
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: str) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path[:1] = [folder]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _parsed(path: str, file: str) -> ast.Module:
