@@ -13,7 +13,7 @@ torch.clear_autocast_cache                        our cache of weight casts must
 torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for an allocator of the device (host.py)
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
 torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
-torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where torch was built without CUDA
+torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where there is no CUDA device
 DistributedDataParallel._ddp_init_helper, ...      find_unused_parameters takes pinned memory from C++ (reducer.py)
 torch.compile                                     there is no compiler for this device (eager.py)
 ================================================  =====================================================================
@@ -185,7 +185,7 @@ def patch_accelerator(module) -> None:
 
 
 def _patch_data_parallel():
-    if hasattr(torch._C, "_scatter"):
+    if torch.cuda.is_available():
         return
 
     def scatter(tensor, devices, chunk_sizes=None, dim=0, streams=None):

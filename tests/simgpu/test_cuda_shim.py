@@ -228,6 +228,23 @@ def test_what_cannot_work_says_so(cuda):
         torch.ones(1, device="cuda:63")
 
 
+def test_a_torch_built_for_cuda_has_its_own_factories_replaced_and_put_back(device):
+    """The usual build from PyPI has CUDA kernels; without a GPU they look for a driver. Here stands one like them."""
+    built_in = torch.library.Library("aten", "IMPL")
+
+    def no_driver(*args, **kwargs):
+        raise RuntimeError("Found no NVIDIA driver on your system")
+
+    built_in.impl("empty.memory_format", no_driver, "CUDA")
+    try:
+        with cuda_means_simgpu():
+            assert torch.empty(2, device="cuda").is_cuda and torch.randn(2, 3, device="cuda:0").shape == (2, 3)
+        with pytest.raises(RuntimeError, match="Found no NVIDIA driver"):
+            torch.ops.aten.empty.memory_format([2], device=torch.device("cuda"))
+    finally:
+        built_in._destroy()
+
+
 def test_several_devices_are_told_apart(device):
     before = torch.simgpu.device_count()
     with cuda_means_simgpu(devices=2):

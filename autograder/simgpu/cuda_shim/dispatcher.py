@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from autograder.simgpu import compat
 from autograder.simgpu.cuda_shim.devices import all_to_simgpu
 
 
 @contextmanager
 def cuda_key_served() -> Iterator[None]:
-    """Register the fallback; unregister it at the end."""
-    library = torch.library.Library("_", "IMPL")
-    library.fallback(_on_simgpu, "CUDA")
+    """Register the fallback, and the same over CUDA's own factories where PyTorch was built with them (on a machine
+    without a GPU they would look for a driver); unregister all at the end."""
+    fallbacks, factories = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+    fallbacks.fallback(_on_simgpu, "CUDA")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced, which is what is meant
+        for name in sorted(compat.names_of_kernels("CUDA")):
+            operator = compat.overload(name)
+            if _takes_device(operator):
+                factories.impl(name, functools.partial(_on_simgpu, operator), "CUDA")
     try:
         yield
     finally:
-        library._destroy()
+        fallbacks._destroy()
+        factories._destroy()
+
+
+def _takes_device(operator) -> bool:
+    return any(argument.name == "device" for argument in operator._schema.arguments)
 
 
 def _on_simgpu(operator, *args, **kwargs):
