@@ -18,10 +18,12 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     factories,
     host,
     norms,
+    operator_table,
     registry,
     rnn,
     rnn_cells,
     sparse,
+    sync_norms,
     transformer,
     views,
 )
@@ -59,7 +61,7 @@ def composite_where_cuda_is_fused() -> list[str]:
     known = compat.operator_names()
     composite = ("CompositeExplicitAutogradNonFunctional", "CompositeExplicitAutograd")
     found = []
-    for name in sorted(compat.cuda_operator_names()):
+    for name in sorted(operator_table.with_kernel_for("CUDA")):
         full = f"aten::{name}"
         if full not in known or compat.has_kernel(full, compat.KERNEL_KEY):
             continue

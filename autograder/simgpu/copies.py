@@ -18,6 +18,8 @@ from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import CPU, on_device, unwrap, wrap
 
+_WIDE = {float: torch.float64, complex: torch.complex128}
+
 
 @kernel("copy_")
 def copy_(self, source, non_blocking=False):
@@ -80,6 +82,8 @@ def record_stream(self, stream):
 
 
 def _copy(destination, source, non_blocking):
+    if not isinstance(source, torch.Tensor):  # a plain number reaches a kernel in Python as itself
+        source = torch.tensor(source, dtype=_WIDE.get(type(source)), device=CPU)
     into_device, from_device = on_device(destination), on_device(source)
     _count(from_device, into_device, source, non_blocking, destination if from_device else source)
     if into_device and from_device and destination.device != source.device:

@@ -56,25 +56,39 @@ def _patch_module_apply():
     original = torch.nn.Module._apply
 
     def _apply(self, fn, recurse=True):
-        before = dict(self._parameters)
+        if torch.__future__.get_overwrite_module_params_on_conversion():
+            return original(self, fn, recurse)
+        before = [(name, p, None if p is None else p.grad) for name, p in self._parameters.items()]
         result = original(self, fn, recurse)
-        for name, parameter in before.items():
-            _keep_identity(self, name, parameter)
+        for name, parameter, gradient in before:
+            _keep_identity(self, name, parameter, gradient)
         return result
 
     torch.nn.Module._apply = _apply
 
 
-def _keep_identity(module, name, before):
-    """Give a Parameter that crossed between host and device its old Python identity back."""
+def _keep_identity(module, name, before, gradient):
+    """Give a Parameter that crossed between host and device, and its gradient, their old Python identity back.
+
+    Source: Module._apply assigns ``.data`` of both where torch._has_compatible_shallow_copy_type says yes, as it does
+    between CPU and CUDA, unless torch.__future__.get_overwrite_module_params_on_conversion().
+    """
     after = module._parameters.get(name)
     if after is None or after is before or after.device.type == before.device.type:
         return
+    moved, after.grad, before.grad = after.grad, None, None
+    if _swapped(before, after):
+        module._parameters[name] = after = before
+    after.grad = gradient if gradient is not None and _swapped(gradient, moved) else moved
+
+
+def _swapped(before, after) -> bool:
+    """Let the earlier tensor be the later one; not while a graph holds it."""
     try:
         compat.swap_tensor_impl(before, after)
     except RuntimeError:
-        return  # a live graph holds the old one
-    module._parameters[name] = before
+        return False
+    return True
 
 
 def _patch_data():
