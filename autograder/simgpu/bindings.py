@@ -19,6 +19,8 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     host,
     norms,
     operator_table,
+    products,
+    refusals,
     registry,
     rnn,
     rnn_cells,
@@ -45,6 +47,7 @@ def install() -> None:
     fallbacks.fallback(dispatch.fallback, compat.KERNEL_KEY)
     for key in compat.SPARSE_KEYS:
         fallbacks.fallback(sparse.fallback, key)
+    fallbacks.fallback(refusals.quantize, compat.QUANTIZED_KEY)
     sparse.install(library)
     for name in composite_where_cuda_is_fused():
         library.impl(name, dispatch.kernel_for(compat.overload(name)), compat.KERNEL_KEY)

@@ -17,6 +17,7 @@ from autograder.errors import SimGpuUnavailable
 NAME = "simgpu"
 KERNEL_KEY = "PrivateUse1"
 SPARSE_KEYS = ("SparsePrivateUse1", "SparseCsrPrivateUse1")
+QUANTIZED_KEY = "QuantizedPrivateUse1"
 AUTOGRAD_KEY = "AutogradPrivateUse1"
 AUTOCAST_KEY = "AutocastPrivateUse1"
 

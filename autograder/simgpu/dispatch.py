@@ -8,7 +8,7 @@ import re
 import torch
 from torch.autograd.graph import increment_version
 
-from autograder.simgpu import compat, determinism, interrupts, randomness, schema, scratch, workspaces
+from autograder.simgpu import compat, determinism, interrupts, randomness, refusals, schema, scratch, workspaces
 from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.devices import DEVICES, home
 from autograder.simgpu.errors_like_cuda import check_mixed, check_scalars, device_mismatch
@@ -101,6 +101,10 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
 
 def _do_more(plan, args, kwargs, host_args, pairs):
     """What a few operators do on CUDA, or need, before they are called."""
+    if plan.cpu_only:
+        raise refusals.cpu_only(plan)
+    if plan.unlike_cpu is not None:
+        refusals.check_type(plan.unlike_cpu, pairs)
     for position in plan.number_positions:
         if position < len(host_args) and type(host_args[position]) in _NUMBERS:
             host_args[position] = _number_as_tensor(host_args[position], pairs)
@@ -123,6 +127,8 @@ def _call(plan, args, kwargs):
         if plan.random:
             return randomness.call(plan, args, kwargs)
         return plan.call(*args, **kwargs)
+    except NotImplementedError as error:
+        raise refusals.missing(plan, error) from None
     except (RuntimeError, IndexError) as error:
         refuse_if_host_is_full(error)
         if not ASSERTS.catches(plan.short, error):

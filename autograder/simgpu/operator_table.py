@@ -29,6 +29,14 @@ def device_checked() -> frozenset[str]:
 
 
 @lru_cache(None)
+def cpu_only() -> frozenset[str]:
+    """Operators with a kernel for the CPU, none for CUDA, and none made of other operators."""
+    keys = _table()[0]
+    composite = {name for name, found in keys.items() if any(key.startswith("Composite") for key in found)}
+    return with_kernel_for("CPU") - with_kernel_for("CUDA") - composite
+
+
+@lru_cache(None)
 def _table() -> tuple[dict[str, set[str]], dict[str, str], frozenset[str]]:
     """Dispatch keys by operator, structured twins by operator, and the operators without a device check."""
     keys: dict[str, set[str]] = {}

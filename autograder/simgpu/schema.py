@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from autograder.simgpu import compat, determinism, operator_table, scratch
+from autograder.simgpu import compat, determinism, operator_table, refusals, scratch
 
 # Operators whose CUDA kernels make the host wait for the device. Source: calls of item(), nonzero() or
 # memcpy_and_sync() in ATen/native/cuda and in the composite code above it, torch 2.13.
@@ -61,10 +61,12 @@ class Plan:
     __slots__ = (
         "call",
         "checked",
+        "cpu_only",
         "does_more",
         "indexing",
         "mixed",
         "multiplies",
+        "name",
         "not_deterministic",
         "number_positions",
         "op",
@@ -77,6 +79,7 @@ class Plan:
         "short",
         "syncs",
         "takes_generator",
+        "unlike_cpu",
         "version_lists",
         "writes",
         "written_returns",
@@ -85,7 +88,7 @@ class Plan:
     def __init__(self, op):
         schema = op._schema
         full = f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
-        name = full.removeprefix("aten::")
+        name = self.name = full.removeprefix("aten::")
         self.op = op
         self.call = compat.direct(op)
         self.short = schema.name.split("::")[1]
@@ -100,14 +103,22 @@ class Plan:
         self.checked = name in operator_table.device_checked()
         self.scalars_on_host = name in _ON_HOST
         self.not_deterministic = determinism.rule_of(name)
+        self.cpu_only = name in operator_table.cpu_only()
+        self.unlike_cpu = refusals.of_types(self.short)
         self.scratch = scratch.SCRATCH.get(self.short)
         self.takes_generator = any(a.name == "generator" for a in schema.arguments)
         self.random = torch.Tag.nondeterministic_seeded in op.tags
         self.pointwise = torch.Tag.pointwise in op.tags
         self.number_positions = _number_positions(self.short, schema.arguments)
         self.does_more = bool(
-            self.number_positions or self.multiplies or self.syncs or self.indexing
-            or self.not_deterministic or self.scalars_on_host
+            self.number_positions
+            or self.multiplies
+            or self.syncs
+            or self.indexing
+            or self.not_deterministic
+            or self.scalars_on_host
+            or self.cpu_only
+            or self.unlike_cpu
         )
         self.version_lists = [k for k, a in enumerate(schema.arguments) if self._bumps_list(a)]
 
