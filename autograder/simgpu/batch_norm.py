@@ -31,6 +31,8 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
     Raises RuntimeError for weights that are neither of the input's type nor float32 beside half precision.
     """
     _check_types(input, weight, bias)
+    if not input.numel():  # PyTorch's CPU kernel divides by the number of rows
+        return torch.empty_like(input), *_statistics_of_nothing(input)
     keeps_some = training or not _cudnn_takes(input, weight, bias, running_mean, training)
 
     def finish(results):
@@ -72,6 +74,9 @@ _HALF_PLAN = _InFloat32()
 @kernel("native_batch_norm_backward")
 def batch_norm_backward(grad, input, weight, running_mean, running_var, mean, invstd, train, eps, mask):
     """Gradients of input, weight and bias."""
+    if not input.numel():
+        grads = [torch.zeros_like(input), *(torch.zeros_like(mean) for _ in range(2))]
+        return tuple(grad if wanted else None for grad, wanted in zip(grads, mask))
     tensors = (grad, input, weight, running_mean, running_var, mean, invstd)
     if input.dtype not in _HALVES:
         return on_host(_BACKWARD, *tensors, train, eps, mask)
@@ -80,6 +85,11 @@ def batch_norm_backward(grad, input, weight, running_mean, running_var, mean, in
     dtype = input.dtype if weight is None else weight.dtype
     results = (of_input, input.dtype), (of_weight, dtype), (of_bias, dtype)
     return tuple(None if found is None else wrap(found.to(kind)) for found, kind in results)
+
+
+def _statistics_of_nothing(input):
+    dtype = torch.float32 if input.dtype in _HALVES else input.dtype
+    return (torch.full((input.shape[1],), torch.nan, dtype=dtype, device=input.device) for _ in range(2))
 
 
 def _wide(tensor):
