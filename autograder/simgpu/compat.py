@@ -35,6 +35,7 @@ _REQUIRED = {
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
     "torch._C._get_sdp_priority_order": "tells which attention kernel the user prefers",
     "torch._C._dispatch_get_registrations_for_dispatch_key": "lists the CPU's kernels for sparse tensors",
+    "torch._C._storage_Use_Count": "tells who holds a storage",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
     "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
     "torch.utils._device._device_constructors": "lets set_default_device() know a replaced factory",
@@ -144,6 +145,11 @@ def overload(name: str):
 def can_exchange_storages() -> bool:
     """Can two storages swap their memory? Since torch 2.12; before, a storage cannot grow under its views."""
     return hasattr(torch.UntypedStorage, "_swap_data_ptr_")
+
+
+def storage_use_count(storage: torch.UntypedStorage) -> int:
+    """How many hold the C++ storage, the Python object among them."""
+    return torch._C._storage_Use_Count(storage._cdata)
 
 
 def generator_address(generator: torch.Generator) -> int:

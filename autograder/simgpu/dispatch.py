@@ -12,6 +12,7 @@ from autograder.simgpu import compat, determinism, interrupts, randomness, refus
 from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.devices import DEVICES, home
 from autograder.simgpu.errors_like_cuda import check_mixed, check_scalars, device_mismatch
+from autograder.simgpu.lazy_clone import BORROWERS, before_writing
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.storage import CPU, follow, forget_aliases, unwrap, wrap
 
@@ -64,6 +65,8 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
         interrupts.deliver()
     if pairs is None:
         pairs = []
+    if BORROWERS:
+        before_writing(plan, args, kwargs)
     strangers: list = []
     host_args = []
     for value in args:

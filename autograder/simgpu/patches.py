@@ -25,7 +25,7 @@ import functools
 
 import torch
 
-from autograder.simgpu import autocast, compat, guard, host
+from autograder.simgpu import autocast, compat, guard, host, lazy_clone
 from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.generator import Generator
@@ -138,6 +138,7 @@ def _patch_storages():
             return resize(self, size)
         with DEVICES.on(self.device.index):
             refuse_beyond_capacity(size)
+            lazy_clone.materialize(self)
             resize_storage(self, size)
         return self
 

@@ -8,6 +8,7 @@ import torch
 
 from autograder.simgpu import compat, determinism
 from autograder.simgpu.factories import refuse_beyond_capacity
+from autograder.simgpu.lazy_clone import BORROWERS, materialize
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import extent, new_storage, point, resize_storage, resized_copy, unwrap
 
@@ -70,6 +71,8 @@ def resize_(self, size, memory_format=None):
     reach = extent(size, stride)
     need = (self.storage_offset() + reach) * self.element_size() if reach else 0
     refuse_beyond_capacity(need)
+    if BORROWERS:
+        materialize(self.untyped_storage())
     before = self.untyped_storage().nbytes() // self.element_size()
     point(self, _with_room(self.untyped_storage(), need), self.storage_offset(), size, stride)
     if determinism.fills():
