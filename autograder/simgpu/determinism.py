@@ -8,9 +8,13 @@ torch 2.13 no longer asks for CUBLAS_WORKSPACE_CONFIG: ATen/Context.h (wheel) ha
 
 from __future__ import annotations
 
+import importlib
 import warnings
 
 import torch
+
+from autograder.simgpu import compat
+from autograder.simgpu.registry import kernel
 
 _REFUSED = (
     " does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms(True)'. You can turn "
@@ -23,6 +27,7 @@ _WARNED = (
     "You can file an issue at https://github.com/pytorch/pytorch/issues to help us prioritize adding deterministic support "
     "for this operation."
 )
+_PAD = compat.composite(torch.ops.aten.pad.default)
 _MEAN_OR_SUM = (1, 2)  # at::Reduction
 
 
@@ -48,7 +53,7 @@ def _multiplies(arguments) -> bool:
 
 
 def _takes_maximum(arguments) -> bool:
-    return arguments["mode"] == 2  # EmbeddingBagMode::MAX
+    return arguments["mode"] == 2 and not arguments.get("sparse")  # EmbeddingBagMode::MAX
 
 
 #: Operator: what CUDA calls it in the error, and the condition, if there is one.
@@ -75,6 +80,7 @@ NOT_DETERMINISTIC = {
     "replication_pad3d_backward": ("replication_pad3d_backward_cuda", None),
     "nll_loss2d_forward": ("nll_loss2d_forward_out_cuda_template", _reduces),
     "_ctc_loss_backward": ("ctc_loss_backward_gpu", None),
+    "_embedding_bag_backward": ("embedding_bag_backward_cuda_max", _takes_maximum),
     "_embedding_bag_dense_backward": ("embedding_bag_backward_cuda_max", _takes_maximum),
     "put_": ("put_", _accumulates),  # without accumulating the CPU refuses as well
     "histc": ("_histc_cuda with floating point input", _is_floating),
@@ -113,6 +119,14 @@ def check(plan, args: tuple, kwargs: dict) -> None:
     if not torch.is_deterministic_algorithms_warn_only_enabled():
         raise RuntimeError(caller + _REFUSED)
     warnings.warn(caller + _WARNED, UserWarning, stacklevel=2)
+
+
+@kernel("pad", keys=(compat.AUTOGRAD_KEY, compat.KERNEL_KEY))
+def pad_in_a_mode(self, pad, mode="constant", value=None):
+    """F.pad(mode="replicate") is made of indexing then: torch.nn.functional.pad does so itself where it sees CUDA."""
+    if mode == "replicate" and torch.are_deterministic_algorithms_enabled():
+        return importlib.import_module("torch._decomp.decompositions")._replication_pad(self, pad)
+    return _PAD(self, pad, mode, value)
 
 
 def fills() -> bool:

@@ -8,7 +8,7 @@ import re
 import torch
 from torch.autograd.graph import increment_version
 
-from autograder.simgpu import compat, determinism, interrupts, randomness, refusals, schema, scratch, workspaces
+from autograder.simgpu import compat, determinism, interrupts, randomness, refusals, schema, scratch, wider_types, workspaces
 from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.devices import DEVICES, home
 from autograder.simgpu.errors_like_cuda import check_mixed, check_scalars, device_mismatch
@@ -131,6 +131,8 @@ def _call(plan, args, kwargs):
             return randomness.call(plan, args, kwargs)
         return plan.call(*args, **kwargs)
     except NotImplementedError as error:
+        if wider_types.can(plan, args):
+            return wider_types.call(plan, args, kwargs)
         raise refusals.missing(plan, error) from None
     except (RuntimeError, IndexError) as error:
         refuse_if_host_is_full(error)
