@@ -69,7 +69,9 @@ def to_copy(self, dtype=None, layout=None, device=None, pin_memory=None, non_blo
 
 @kernel("_local_scalar_dense")
 def item(self):
-    """tensor.item(): the host waits for one number."""
+    """tensor.item(): the host waits for one number (CUDAScalar.cu)."""
+    if not self.numel():
+        raise RuntimeError("_local_scalar_dense: Empty tensor not supported")
     LEDGER.synced()
     return unwrap(self).item()
 

@@ -76,6 +76,12 @@ def materialize(storage: torch.UntypedStorage) -> None:
         _stop_lending(storage, others)
 
 
+def is_shared(tensor: torch.Tensor) -> bool:
+    """Does a tensor share memory with a lazy clone, or is it one?"""
+    storage = tensor.untyped_storage()
+    return id(storage) in BORROWERS or bool(_borrowers_of(storage))
+
+
 def _borrowers_of(lender) -> list[torch.UntypedStorage]:
     found = [reference() for reference, of in list(BORROWERS.values()) if of is lender]
     return [storage for storage in found if storage is not None]

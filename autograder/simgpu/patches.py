@@ -14,6 +14,7 @@ torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for a
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
 torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where torch was built without CUDA
+torch._C._is_cow_tensor                           looks at a mark that our storages cannot have (lazy_clone.py)
 torch.Tensor.to, torch.tensor, torch.as_tensor    "simgpu" without an index means the current device; C++ asks the
                                                   device guard, which knows device 0 only (several devices only)
 ================================================  =====================================================================
@@ -41,6 +42,7 @@ def install() -> None:
     _patch_storages()
     _patch_autocast_cache()
     _patch_data_parallel()
+    _patch_lazy_clones()
     torch.Generator = Generator
     for name in host.FACTORIES:
         compat.replace_factory(name, host.with_pinning(getattr(torch, name)))
@@ -172,6 +174,15 @@ def _patch_autocast_cache():
         clear()
 
     torch.clear_autocast_cache = clear_autocast_cache
+
+
+def _patch_lazy_clones():
+    original = torch._C._is_cow_tensor
+
+    def _is_cow_tensor(tensor):
+        return lazy_clone.is_shared(tensor) if tensor.device.type == compat.NAME else original(tensor)
+
+    torch._C._is_cow_tensor = _is_cow_tensor
 
 
 def patch_accelerator(module) -> None:
