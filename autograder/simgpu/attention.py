@@ -17,16 +17,29 @@ from autograder.simgpu.storage import unwrap
 
 _on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 _backward_on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+_CPP_NAMES = {
+    torch.float16: "c10::Half",
+    torch.bfloat16: "c10::BFloat16",
+    torch.float32: "float",
+    torch.float64: "double",
+}
 _math = torch.ops.aten._scaled_dot_product_attention_math.default
 
 
 @kernel("scaled_dot_product_attention", keys=(compat.AUTOGRAD_KEY, compat.KERNEL_KEY))
 def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
-    """Same arguments as F.scaled_dot_product_attention."""
+    """Same arguments as F.scaled_dot_product_attention; raises RuntimeError in CUDA's words for operands that differ."""
+    _validate(query, key, value)
     backend = attention_choice.choose(Call(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa))
     mask = _as_numbers(attn_mask, query.dtype)
     if backend == MATH:
         return _math(query, key, value, mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa)[0]
+    if mask is not None and mask.device != query.device:
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but got attn_bias is on {mask.device}, different from other "
+            f"tensors on {query.device} (when checking argument in method "
+            "wrapper_CUDA__scaled_dot_product_efficient_attention)"
+        )
     options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
     if backend == EFFICIENT and mask is not None:
         mask = attention_memory.aligned_bias(mask, query, key)
@@ -35,6 +48,22 @@ def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False,
         padded = [F.pad(tensor, (0, -query.shape[-1] % 8)) for tensor in (query, key, value)]
         return _Fused.apply(*padded, mask, backend, options)[..., : query.shape[-1]]
     return _Fused.apply(query, key, value, mask, backend, options)
+
+
+def _validate(query, key, value):
+    """validate_sdpa_input in ATen/native/transformers/attention.cpp."""
+    for what, noun in (("dtype", "dtype"), ("device", "device type")):
+        of_query, of_key, of_value = (_in_cpp(getattr(tensor, what)) for tensor in (query, key, value))
+        if not of_query == of_key == of_value:
+            raise RuntimeError(
+                f"Expected query, key, and value to have the same {noun}, but got query.{what}: {of_query} key.{what}: "
+                f"{of_key} and value.{what}: {of_value} instead."
+            )
+
+
+def _in_cpp(what) -> str:
+    """A type or a device as C++ prints it."""
+    return _CPP_NAMES.get(what) or str(what).removeprefix("torch.")
 
 
 def _as_numbers(mask, dtype):

@@ -9,6 +9,7 @@ import torch
 from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their kernels in
     attention,
     autocast,
+    batch_norm,
     collectives,
     compat,
     convolution,
@@ -19,10 +20,14 @@ from autograder.simgpu import (  # noqa: F401 - importing the rooms signs their 
     host,
     nested,
     norms,
+    operator_table,
+    products,
+    refusals,
     registry,
     rnn,
     rnn_cells,
     sparse,
+    sync_norms,
     transformer,
     views,
 )
@@ -44,6 +49,7 @@ def install() -> None:
     fallbacks.fallback(dispatch.fallback, compat.KERNEL_KEY)
     for key in compat.SPARSE_KEYS:
         fallbacks.fallback(sparse.fallback, key)
+    fallbacks.fallback(refusals.quantize, compat.QUANTIZED_KEY)
     sparse.install(library)
     nested.install(library)
     for name in composite_where_cuda_is_fused():
@@ -61,7 +67,7 @@ def composite_where_cuda_is_fused() -> list[str]:
     known = compat.operator_names()
     composite = ("CompositeExplicitAutogradNonFunctional", "CompositeExplicitAutograd")
     found = []
-    for name in sorted(compat.cuda_operator_names()):
+    for name in sorted(operator_table.with_kernel_for("CUDA")):
         full = f"aten::{name}"
         if full not in known or compat.has_kernel(full, compat.KERNEL_KEY):
             continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from functools import lru_cache
 
 import torch
@@ -19,6 +18,7 @@ NAME = "simgpu"
 KERNEL_KEY = "PrivateUse1"
 SPARSE_KEYS = ("SparsePrivateUse1", "SparseCsrPrivateUse1")
 NESTED_KEY = "NestedTensorPrivateUse1"
+QUANTIZED_KEY = "QuantizedPrivateUse1"
 AUTOGRAD_KEY = "AutogradPrivateUse1"
 AUTOCAST_KEY = "AutocastPrivateUse1"
 
@@ -36,6 +36,7 @@ _REQUIRED = {
     "torch._C._dispatch_get_all_op_names": "asks which operators exist",
     "torch._C._get_sdp_priority_order": "tells which attention kernel the user prefers",
     "torch._C._dispatch_get_registrations_for_dispatch_key": "lists the CPU's kernels for sparse tensors",
+    "torch._C._storage_Use_Count": "tells who holds a storage",
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
     "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
     "torch._C._current_autograd_node": "tells on which device a backward node runs",
@@ -53,8 +54,8 @@ def require() -> None:
     if missing:
         reasons = "; ".join(f"{name} ({_REQUIRED[name]})" for name in missing)
         raise SimGpuUnavailable(f"torch {torch.__version__} lacks what the simulated GPU needs: {reasons}. {_HINT}")
-    if not os.path.exists(_operator_table()):
-        raise SimGpuUnavailable(f"torch {torch.__version__} came without {_operator_table()}. {_HINT}")
+    if not os.path.exists(operator_table()):
+        raise SimGpuUnavailable(f"torch {torch.__version__} came without {operator_table()}. {_HINT}")
     taken = torch._C._get_privateuse1_backend_name()
     if taken not in ("privateuseone", NAME):
         raise SimGpuUnavailable(f"torch's one slot for extra devices is taken by {taken!r}. Restart without it.")
@@ -86,7 +87,10 @@ def register_device(backend_module, device_guard) -> None:
 
 # The next block is touched only after require() has passed.
 def __getattr__(name: str):
-    return _late()[name]
+    try:
+        return _late()[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 @lru_cache(None)
@@ -143,6 +147,11 @@ def can_exchange_storages() -> bool:
     return hasattr(torch.UntypedStorage, "_swap_data_ptr_")
 
 
+def storage_use_count(storage: torch.UntypedStorage) -> int:
+    """How many hold the C++ storage, the Python object among them."""
+    return torch._C._storage_Use_Count(storage._cdata)
+
+
 def generator_address(generator: torch.Generator) -> int:
     """Which C++ generator this is: a kernel gets another Python object for the one that the caller passed."""
     return generator._cdata
@@ -193,27 +202,8 @@ def operator_names() -> set[str]:
     return set(torch._C._dispatch_get_all_op_names())
 
 
-def _operator_table() -> str:
+def operator_table() -> str:
+    """Path of native_functions.yaml, the table torch was generated from (it ships in every wheel)."""
     import torchgen
 
     return os.path.join(os.path.dirname(torchgen.__file__), "packaged", "ATen", "native", "native_functions.yaml")
-
-
-def cuda_operator_names() -> set[str]:
-    """Operators with a CUDA kernel, read from the table torch was generated from (it ships in every wheel)."""
-    keys: dict[str, set[str]] = {}
-    delegates: dict[str, str] = {}
-    current = None
-    with open(_operator_table(), encoding="utf-8") as table:
-        for line in table:
-            if line.startswith("- func:"):
-                current = line[len("- func:") :].split("(")[0].strip()
-            elif line.startswith("  structured_delegate:"):
-                delegates[current] = line.split(":")[1].strip()
-            elif line.startswith("  ufunc_inner_loop:"):  # torchgen writes its kernels, for the CPU and for CUDA
-                keys.setdefault(current, set()).add("CUDA")
-            elif current and re.match(r"    [A-Za-z0-9, ]+:", line):
-                keys.setdefault(current, set()).update(key.strip() for key in line.split(":")[0].split(","))
-    for name, target in delegates.items():
-        keys.setdefault(name, set()).update(keys.get(target, ()))
-    return {name for name, found in keys.items() if "CUDA" in found}

@@ -14,9 +14,12 @@ from autograder.simgpu.device_asserts import ASSERTS
 from autograder.simgpu.devices import DEVICES, OURS
 from autograder.simgpu.errors_like_cuda import check_ordinal
 from autograder.simgpu.factories import refuse_beyond_capacity
+from autograder.simgpu.lazy_clone import BORROWERS, materialize
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import CPU, on_device, unwrap, wrap
+
+_WIDE = {float: torch.float64, complex: torch.complex128}
 
 
 @kernel("copy_")
@@ -66,7 +69,9 @@ def to_copy(self, dtype=None, layout=None, device=None, pin_memory=None, non_blo
 
 @kernel("_local_scalar_dense")
 def item(self):
-    """tensor.item(): the host waits for one number."""
+    """tensor.item(): the host waits for one number (CUDAScalar.cu)."""
+    if not self.numel():
+        raise RuntimeError("_local_scalar_dense: Empty tensor not supported")
     LEDGER.synced()
     return unwrap(self).item()
 
@@ -80,6 +85,10 @@ def record_stream(self, stream):
 
 
 def _copy(destination, source, non_blocking):
+    if not isinstance(source, torch.Tensor):  # a plain number reaches a kernel in Python as itself
+        source = torch.tensor(source, dtype=_WIDE.get(type(source)), device=CPU)
+    if BORROWERS and on_device(destination):
+        materialize(destination.untyped_storage())
     into_device, from_device = on_device(destination), on_device(source)
     _count(from_device, into_device, source, non_blocking, destination if from_device else source)
     if into_device and from_device and destination.device != source.device:

@@ -8,10 +8,11 @@ import re
 import torch
 from torch.autograd.graph import increment_version
 
-from autograder.simgpu import compat, interrupts, randomness, schema, workspaces
+from autograder.simgpu import compat, determinism, interrupts, randomness, refusals, schema, scratch, wider_types, workspaces
 from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.devices import DEVICES, OURS, home
-from autograder.simgpu.errors_like_cuda import device_mismatch
+from autograder.simgpu.errors_like_cuda import check_mixed, check_scalars, device_mismatch
+from autograder.simgpu.lazy_clone import BORROWERS, before_writing
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.storage import CPU, follow, forget_aliases, unwrap, wrap
 
@@ -70,17 +71,19 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
         interrupts.deliver()
     if pairs is None:
         pairs = []
+    if BORROWERS:
+        before_writing(plan, args, kwargs)
     strangers: list = []
     host_args = []
     for value in args:
         host_args.append(value if type(value) in _AS_THEY_ARE else _to_host(value, pairs, strangers))
     host_kwargs = {name: _to_host(a, pairs, strangers) for name, a in kwargs.items()} if kwargs else kwargs
     if strangers and pairs:
-        _check_mixed(plan, args, kwargs)
+        check_mixed(plan, args, kwargs, strangers)
     if DEVICES.several and len({tensor.device for tensor, _ in pairs}) > 1:
         raise device_mismatch(plan, args, kwargs)
     if plan.does_more:
-        _do_more(plan, args, host_args, pairs)
+        _do_more(plan, args, kwargs, host_args, pairs)
     try:
         if _cpu_autocast_enabled("cpu"):
             with _ExcludeKeys(_AUTOCAST_CPU_KEYS):
@@ -99,16 +102,27 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
             follow(tensor, alias)
     for position in plan.version_lists:
         increment_version(args[position])
-    return _results(plan, result, args, kwargs, pairs)
+    results = _results(plan, result, args, kwargs, pairs)
+    if plan.scratch is not None:
+        scratch.take(plan, args)
+    return results
 
 
-def _do_more(plan, args, host_args, pairs):
+def _do_more(plan, args, kwargs, host_args, pairs):
     """What a few operators do on CUDA, or need, before they are called."""
+    if plan.cpu_only:
+        raise refusals.cpu_only(plan)
+    if plan.unlike_cpu is not None:
+        refusals.check_type(plan.unlike_cpu, pairs)
     for position in plan.number_positions:
         if position < len(host_args) and type(host_args[position]) in _NUMBERS:
             host_args[position] = _number_as_tensor(host_args[position], pairs)
     if plan.multiplies and pairs and workspaces.counted():
-        workspaces.for_product(pairs[0][0].device, plan.short == "addmm" and args[0].dim() == 1)
+        workspaces.for_product(plan.short, args, kwargs)
+    if plan.not_deterministic is not None:
+        determinism.check(plan, args, kwargs)
+    if plan.scalars_on_host:
+        check_scalars(args, kwargs)
     if plan.syncs:
         LEDGER.synced()
     elif plan.indexing:
@@ -122,6 +136,10 @@ def _call(plan, args, kwargs):
         if plan.random:
             return randomness.call(plan, args, kwargs)
         return plan.call(*args, **kwargs)
+    except NotImplementedError as error:
+        if wider_types.can(plan, args):
+            return wider_types.call(plan, args, kwargs)
+        raise refusals.missing(plan, error) from None
     except (RuntimeError, IndexError) as error:
         refuse_if_host_is_full(error)
         if not ASSERTS.catches(plan.short, error):
@@ -134,8 +152,7 @@ def _to_host(value, pairs, strangers):
     that keeps every operand until the next garbage collection."""
     if isinstance(value, _Tensor):
         if value.is_cpu:
-            if value.dim():
-                strangers.append(value)
+            strangers.append(value)
             return value
         if value.is_meta:
             return value
@@ -149,20 +166,12 @@ def _to_host(value, pairs, strangers):
     return value
 
 
-def _check_mixed(plan, args, kwargs):
-    if not plan.mixed:
-        raise device_mismatch(plan, args, kwargs)
-    if plan.indexing and args[0].is_cpu:
-        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
-
-
 def _count_index_traffic(plan, args):
     """A boolean mask waits for nonzero(); an index on the CPU is copied over first (TensorAdvancedIndexing.cpp).
     ``x[mask] = number`` becomes masked_fill on CUDA and does not wait."""
     indices = [index for index in args[1] or () if index is not None]
-    is_put = plan.short != "index"
     masks = [index for index in indices if index.dtype in (torch.bool, torch.uint8)]
-    if is_put and len(masks) == len(indices) == 1 and args[2].numel() == 1:
+    if plan.puts and len(masks) == len(indices) == 1 and args[2].numel() == 1:
         return
     for index in indices:
         if index.is_cpu and index.dim():

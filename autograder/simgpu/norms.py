@@ -1,8 +1,7 @@
-"""Layer, batch and RMS norm: the statistics that CUDA's kernels keep for backward.
+"""Layer, group and RMS norm: the types CUDA's kernels take, and the statistics they keep for backward.
 
-The CPU keeps them in the input's type, and none for a batch norm that evaluates; CUDA keeps float32 for half precision
-(toAccumulateType), and in evaluation too unless cuDNN takes the call. Sources: ATen/native/cuda/layer_norm_kernel.cu,
-ATen/native/cuda/Normalization.cu (batch_norm_cuda), ATen/native/cudnn/BatchNorm.cpp, ATen/native/layer_norm.cpp.
+The CPU keeps a layer norm's in the input's type; CUDA keeps float32 for half precision (toAccumulateType). Sources:
+ATen/native/cuda/layer_norm_kernel.cu, cuda/group_norm_kernel.cu, ATen/native/layer_norm.cpp.
 """
 
 from __future__ import annotations
@@ -17,50 +16,49 @@ from autograder.simgpu.storage import unwrap, wrap
 _aten = torch.ops.aten
 _LAYER = schema.plan(_aten.native_layer_norm.default)
 _LAYER_BACKWARD = _aten.native_layer_norm_backward.default
-_BATCH = schema.plan(_aten.native_batch_norm.default)
-_BATCH_BACKWARD = _aten.native_batch_norm_backward.default
+_GROUP = schema.plan(_aten.native_group_norm.default)
 _RMS = schema.plan(_aten._fused_rms_norm.default)
 _HALVES = (torch.float16, torch.bfloat16)
-_CUDNN_LARGEST_BATCH = {True: 880801, False: 65535}  # training or not
+_NAMES = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
 
 
 @kernel("native_layer_norm")
 def layer_norm(input, normalized_shape, weight, bias, eps):
     """Returns (output, mean, rstd); the statistics are float32 for half precision."""
+    _check_types(input, weight, bias)
     return run(_LAYER, (input, normalized_shape, weight, bias, eps), {}, _accumulated)
 
 
 @kernel("native_layer_norm_backward")
 def layer_norm_backward(grad, input, normalized_shape, mean, rstd, weight, bias, mask):
     """Gradients of input, weight and bias."""
-    mean, rstd = (_as_cpu_kept(statistic, input, weight) for statistic in (mean, rstd))
+    mean, rstd = (_as_cpu_kept(statistic, input) for statistic in (mean, rstd))
     return on_host(_LAYER_BACKWARD, grad, input, normalized_shape, mean, rstd, weight, bias, mask)
 
 
-@kernel("native_batch_norm")
-def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
-    """Returns (output, mean, invstd); one number per channel each, none where cuDNN evaluates."""
-    keeps_some = training or not _cudnn_takes(input, weight, bias, running_mean, training)
-
-    def finish(results):
-        output, mean, invstd = results
-        if keeps_some and not training:
-            mean, invstd = (torch.zeros(input.shape[1], dtype=output.dtype, device="cpu") for _ in range(2))
-        return _accumulated((output, mean, invstd))
-
-    return run(_BATCH, (input, weight, bias, running_mean, running_var, training, momentum, eps), {}, finish)
+@kernel("native_group_norm")
+def group_norm(input, weight, bias, *rest):
+    """Returns (output, mean, rstd); the statistics are of the input's type."""
+    _check_types(input, weight, bias)
+    return run(_GROUP, (input, weight, bias, *rest), {})
 
 
-@kernel("native_batch_norm_backward")
-def batch_norm_backward(grad, input, weight, running_mean, running_var, mean, invstd, train, eps, mask):
-    """Gradients of input, weight and bias."""
-    mean, invstd = (_as_cpu_kept(statistic, input, weight) for statistic in (mean, invstd))
-    return on_host(_BATCH_BACKWARD, grad, input, weight, running_mean, running_var, mean, invstd, train, eps, mask)
+def _check_types(input, weight, bias):
+    """CUDA's kernels read weight and bias as the input's type (const_data_ptr<T>; pytorch/pytorch#135969, #188503)."""
+    for parameter in (weight, bias):
+        if parameter is not None and parameter.dtype != input.dtype:
+            raise _found_type(input.dtype, parameter.dtype)
+
+
+def _found_type(expected, found) -> RuntimeError:
+    return RuntimeError(f"expected scalar type {_NAMES.get(expected, expected)} but found {_NAMES.get(found, found)}")
 
 
 @kernel("rms_norm", keys=(compat.AUTOGRAD_KEY, compat.KERNEL_KEY))
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """One fused kernel that keeps one number per row, where extra devices get the composite of six operators."""
+    if weight is not None and weight.dtype != input.dtype:  # "Cannot dispatch to fused implementation"
+        return compat.composite(_aten.rms_norm.default)(input, normalized_shape, weight, eps)
     if input.is_complex() or not input.is_contiguous() and _is_channels_last(input):
         return _aten._fused_rms_norm(input, normalized_shape, weight, eps)[0]
     return _RmsNorm.apply(input, weight, list(normalized_shape), eps)
@@ -118,23 +116,8 @@ def _accumulated(results):
     return output, *(s.to(torch.float32) if s.dtype in _HALVES else s for s in statistics)
 
 
-def _as_cpu_kept(statistic, input, weight):
-    """Statistics on the host, in the type of the CPU's backward: float32 beside a float32 weight, else the input's."""
-    is_mixed = weight is not None and weight.dtype == torch.float32
-    if statistic is None or input.dtype not in _HALVES or is_mixed:
+def _as_cpu_kept(statistic, input):
+    """Statistics on the host, in the type of the CPU's backward."""
+    if statistic is None or input.dtype not in _HALVES:
         return statistic
     return unwrap(statistic).to(input.dtype)
-
-
-def _cudnn_takes(input, weight, bias, running_mean, training) -> bool:
-    """_select_batch_norm_backend in ATen/native/Normalization.cpp (its smallest epsilon is 0 since cuDNN 7.5)."""
-    return (
-        torch.backends.cudnn.enabled
-        and weight is not None
-        and bias is not None
-        and torch.bfloat16 not in (input.dtype, weight.dtype)
-        and (input.dtype != torch.float16 or weight.dtype == torch.float32)
-        and (running_mean is not None or training)
-        and input.dim() >= 3
-        and input.shape[0] <= _CUDNN_LARGEST_BATCH[training]
-    )

@@ -14,6 +14,7 @@ torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for a
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
 torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where there is no CUDA device
+torch._C._is_cow_tensor                           looks at a mark that our storages cannot have (lazy_clone.py)
 DistributedDataParallel._ddp_init_helper, ...      find_unused_parameters takes pinned memory from C++ (reducer.py)
 torch.compile                                     there is no compiler for this device (eager.py)
 ================================================  =====================================================================
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import torch
 
-from autograder.simgpu import autocast, compat, eager, guard, host, reducer
+from autograder.simgpu import autocast, compat, eager, guard, host, lazy_clone, reducer
 from autograder.simgpu.devices import DEVICES, OURS
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.generator import Generator
@@ -39,6 +40,7 @@ def install() -> None:
     _patch_storages()
     _patch_autocast_cache()
     _patch_data_parallel()
+    _patch_lazy_clones()
     reducer.install()
     eager.install()
     torch.Generator = Generator
@@ -56,25 +58,39 @@ def _patch_module_apply():
     original = torch.nn.Module._apply
 
     def _apply(self, fn, recurse=True):
-        before = dict(self._parameters)
+        if torch.__future__.get_overwrite_module_params_on_conversion():
+            return original(self, fn, recurse)
+        before = [(name, p, None if p is None else p.grad) for name, p in self._parameters.items()]
         result = original(self, fn, recurse)
-        for name, parameter in before.items():
-            _keep_identity(self, name, parameter)
+        for name, parameter, gradient in before:
+            _keep_identity(self, name, parameter, gradient)
         return result
 
     torch.nn.Module._apply = _apply
 
 
-def _keep_identity(module, name, before):
-    """Give a Parameter that crossed between host and device its old Python identity back."""
+def _keep_identity(module, name, before, gradient):
+    """Give a Parameter that crossed between host and device, and its gradient, their old Python identity back.
+
+    Source: Module._apply assigns ``.data`` of both where torch._has_compatible_shallow_copy_type says yes, as it does
+    between CPU and CUDA, unless torch.__future__.get_overwrite_module_params_on_conversion().
+    """
     after = module._parameters.get(name)
     if after is None or after is before or after.device.type == before.device.type:
         return
+    moved, after.grad, before.grad = after.grad, None, None
+    if _swapped(before, after):
+        module._parameters[name] = after = before
+    after.grad = gradient if gradient is not None and _swapped(gradient, moved) else moved
+
+
+def _swapped(before, after) -> bool:
+    """Let the earlier tensor be the later one; not while a graph holds it."""
     try:
         compat.swap_tensor_impl(before, after)
     except RuntimeError:
-        return  # a live graph holds the old one
-    module._parameters[name] = before
+        return False
+    return True
 
 
 def _patch_data():
@@ -124,6 +140,7 @@ def _patch_storages():
             return resize(self, size)
         with DEVICES.on(self.device.index):
             refuse_beyond_capacity(size)
+            lazy_clone.materialize(self)
             resize_storage(self, size)
         return self
 
@@ -157,6 +174,15 @@ def _patch_autocast_cache():
         clear()
 
     torch.clear_autocast_cache = clear_autocast_cache
+
+
+def _patch_lazy_clones():
+    original = torch._C._is_cow_tensor
+
+    def _is_cow_tensor(tensor):
+        return lazy_clone.is_shared(tensor) if tensor.device.type == compat.NAME else original(tensor)
+
+    torch._C._is_cow_tensor = _is_cow_tensor
 
 
 def patch_accelerator(module) -> None:

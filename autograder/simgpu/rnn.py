@@ -52,12 +52,14 @@ def _register(kind: str) -> None:
     def padded(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first):
         arguments = (has_biases, num_layers, dropout, train, bidirectional)
         if not use_cudnn(input):
+            check_one_device(input, hidden=hx if isinstance(hx, (list, tuple)) else [hx], parameter=params)
             return compat.composite(packet.input)(input, hx, params, *arguments, batch_first)
         return _run(packet.input, kind, input, None, hx, params, (*arguments, batch_first))
 
     def packed(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional):
         arguments = (has_biases, num_layers, dropout, train, bidirectional)
         if not use_cudnn(data):
+            check_one_device(data, hidden=hx if isinstance(hx, (list, tuple)) else [hx], parameter=params)
             return compat.composite(packet.data)(data, batch_sizes, hx, params, *arguments)
         return _run(packet.data, kind, data, batch_sizes, hx, params, arguments)
 
@@ -72,10 +74,22 @@ for _kind in _KEPT_PER_CELL:
 
 def _run(op, kind, input, batch_sizes, hx, params, arguments):
     states = list(hx) if isinstance(hx, (list, tuple)) else [hx]
+    check_one_device(input, hidden=states, parameter=params)
     if arguments[2] and arguments[3] and workspaces.counted():
         workspaces.for_dropout(input.device)
     input, *operands = _lower_precision([input, *states, *params])
     return _CudnnRnn.apply(op, kind, len(states), batch_sizes, arguments, input, *operands)
+
+
+def check_one_device(input, **others) -> None:
+    """check_attributes in ATen/native/RNN.cpp. Raises RuntimeError for a tensor that is not where the input is."""
+    for name, tensors in others.items():
+        for tensor in tensors:
+            if tensor.device != input.device:
+                raise RuntimeError(
+                    f"Input and {name} tensors are not at the same device, found input tensor at {input.device} and {name} "
+                    f"tensor at {tensor.device}"
+                )
 
 
 def _lower_precision(tensors):

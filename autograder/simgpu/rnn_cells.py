@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 
+from autograder.simgpu.errors_like_cuda import check_one_device
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import unwrap, wrap
 
@@ -14,6 +15,8 @@ from autograder.simgpu.storage import unwrap, wrap
 @kernel("_thnn_fused_lstm_cell")
 def lstm_cell(input_gates, hidden_gates, cell, input_bias=None, hidden_bias=None):
     """Returns (hidden, cell, workspace); gates are (batch, 4 * hidden)."""
+    check_one_device("_thnn_fused_lstm_cell", input_gates=input_gates, hidden_gates=hidden_gates, cx=cell,
+                     input_bias=input_bias, hidden_bias=hidden_bias)  # fmt: skip
     gates = unwrap(input_gates) + unwrap(hidden_gates)
     if input_bias is not None:
         gates = gates + unwrap(input_bias) + unwrap(hidden_bias)
@@ -41,6 +44,8 @@ def lstm_cell_backward(grad_hidden, grad_cell, cell, next_cell, workspace, has_b
 @kernel("_thnn_fused_gru_cell")
 def gru_cell(input_gates, hidden_gates, hidden, input_bias=None, hidden_bias=None):
     """Returns (hidden, workspace); gates are (batch, 3 * hidden)."""
+    check_one_device("_thnn_fused_gru_cell", input_gates=input_gates, hidden_gates=hidden_gates, hx=hidden,
+                     input_bias=input_bias, hidden_bias=hidden_bias)  # fmt: skip
     from_input, from_hidden, before = unwrap(input_gates), unwrap(hidden_gates), unwrap(hidden)
     if input_bias is not None:
         from_input = from_input + unwrap(input_bias)

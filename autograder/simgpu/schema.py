@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from autograder.simgpu import compat
+from autograder.simgpu import compat, determinism, operator_table, refusals, scratch
 
 # Operators whose CUDA kernels make the host wait for the device. Source: calls of item(), nonzero() or
 # memcpy_and_sync() in ATen/native/cuda and in the composite code above it, torch 2.13.
@@ -25,7 +25,8 @@ _SYNCING = {
     "aten::_coalesce",
     "aten::_to_sparse",
 }
-# Operators whose device kernels also take CPU tensors of one or more dimensions.
+# Operators whose device kernels also take CPU tensors of one or more dimensions: indices (TensorAdvancedIndexing.cpp),
+# lengths of packed sequences (PackedSequence.cpp), positions to split at (TensorShape.cpp).
 _MIXED = {
     "aten::index.Tensor",
     "aten::index_put",
@@ -37,13 +38,15 @@ _MIXED = {
     "aten::_pack_padded_sequence",
     "aten::_pad_packed_sequence",
     "aten::_pack_padded_sequence_backward",
-    "aten::segment_reduce",
     "aten::tensor_split.tensor_indices_or_sections",
     "aten::repeat_interleave.Tensor",
 }
 # torch::should_allow_numbers_as_tensors: these take a plain number back where their schema says Tensor.
 _TAKING_NUMBERS = {"add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "floor_divide"}
-_INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+_INDEXING = {"index", "_unsafe_index"}
+_PUTTING = {"index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put"}
+# Arguments that must be on the CPU (convert_tensor_to_scalar_list in ATen/native/ForeachUtils.h).
+_ON_HOST = {"_foreach_addcmul.Tensor", "_foreach_addcmul_.Tensor", "_foreach_addcdiv.Tensor", "_foreach_addcdiv_.Tensor"}
 # Operators whose CUDA kernels ask for a cuBLAS handle (ATen/native/cuda/Blas.cpp).
 _MULTIPLYING = {"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "_addmm_activation"}
 _RESIZING = {"aten::resize_as_", "aten::resize_", "aten::set_"}
@@ -57,19 +60,27 @@ class Plan:
 
     __slots__ = (
         "call",
+        "checked",
+        "cpu_only",
         "does_more",
         "for_cpu_only",
         "indexing",
         "mixed",
         "multiplies",
+        "name",
+        "not_deterministic",
         "number_positions",
         "op",
         "pointwise",
+        "puts",
         "random",
         "resizes",
+        "scalars_on_host",
+        "scratch",
         "short",
         "syncs",
         "takes_generator",
+        "unlike_cpu",
         "version_lists",
         "writes",
         "written_returns",
@@ -78,6 +89,7 @@ class Plan:
     def __init__(self, op):
         schema = op._schema
         full = f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
+        name = self.name = full.removeprefix("aten::")
         self.op = op
         self.call = compat.direct(op)
         namespace, self.short = schema.name.split("::")
@@ -88,12 +100,28 @@ class Plan:
         self.mixed = schema.name in _MIXED or full in _MIXED
         self.syncs = schema.name in _SYNCING or full in _SYNCING
         self.multiplies = self.short.rstrip("_") in _MULTIPLYING
-        self.indexing = self.short in _INDEXING
+        self.puts = self.short in _PUTTING
+        self.indexing = self.puts or self.short in _INDEXING
+        self.checked = name in operator_table.device_checked()
+        self.scalars_on_host = name in _ON_HOST
+        self.not_deterministic = determinism.rule_of(name)
+        self.cpu_only = name in operator_table.cpu_only()
+        self.unlike_cpu = refusals.of_types(self.short)
+        self.scratch = scratch.SCRATCH.get(self.short)
         self.takes_generator = any(a.name == "generator" for a in schema.arguments)
         self.random = torch.Tag.nondeterministic_seeded in op.tags
         self.pointwise = torch.Tag.pointwise in op.tags
         self.number_positions = _number_positions(self.short, schema.arguments)
-        self.does_more = bool(self.number_positions or self.multiplies or self.syncs or self.indexing)
+        self.does_more = bool(
+            self.number_positions
+            or self.multiplies
+            or self.syncs
+            or self.indexing
+            or self.not_deterministic
+            or self.scalars_on_host
+            or self.cpu_only
+            or self.unlike_cpu
+        )
         self.version_lists = [k for k, a in enumerate(schema.arguments) if self._bumps_list(a)]
 
     def _bumps_list(self, argument) -> bool:

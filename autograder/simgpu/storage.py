@@ -176,8 +176,8 @@ def resize_storage(storage: torch.UntypedStorage, nbytes: int) -> None:
         )
     old_host = storage._simgpu_record.host
     fresh = new_storage(resized_copy(old_host, nbytes))
-    _exchange(storage, new_storage(torch.UntypedStorage(0)))  # torch swaps only with an empty storage
-    _exchange(storage, fresh)
+    exchange(storage, new_storage(torch.UntypedStorage(0)))  # torch swaps only with an empty storage
+    exchange(storage, fresh)
 
 
 def resized_copy(host: torch.UntypedStorage, nbytes: int) -> torch.UntypedStorage:
@@ -198,7 +198,7 @@ def extent(size, stride) -> int:
     return 1 + sum((length - 1) * step for length, step in zip(size, stride))
 
 
-def _exchange(first, second):
+def exchange(first, second) -> None:
     """Swap memory and records of two device storages."""
     first._swap_data_ptr_(second)
     first_record, second_record = first._simgpu_record, second._simgpu_record

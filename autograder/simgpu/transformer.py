@@ -10,9 +10,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from autograder.simgpu import schema
+from autograder.simgpu.dispatch import run
 from autograder.simgpu.registry import kernel
 
 _aten = torch.ops.aten
+_SPLIT = schema.plan(_aten._transform_bias_rescale_qkv.default)
 
 
 @kernel("_nested_tensor_from_mask_left_aligned")
@@ -21,12 +24,26 @@ def can_become_nested(tensor, mask):
     return False
 
 
+@kernel("_transform_bias_rescale_qkv")
+def split_projection(qkv, qkv_bias, num_heads):
+    """Queries, keys and values of one projection (batch, length, 3 * width), with the bias, queries scaled.
+
+    Raises RuntimeError for an empty one: CUDA launches a block per row, and none is no launch.
+    """
+    if not qkv.numel():
+        raise RuntimeError("CUDA error: invalid configuration argument")
+    return run(_SPLIT, (qkv, qkv_bias, num_heads), {})
+
+
 @kernel("_native_multi_head_attention")
 def multi_head_attention(
     query, key, value, embed_dim, num_head, qkv_weight, qkv_bias, proj_weight, proj_bias,
     mask=None, need_weights=True, average_attn_weights=True, mask_type=None,
 ):  # fmt: skip
-    """Returns (output, weights or None); operands are (batch, length, width)."""
+    """Returns (output, weights or None); operands are (batch, length, width). Nothing in gives nothing out, and no
+    weights."""
+    if not query.numel():
+        return torch.empty_like(query), None
     if query is key is value and mask is None and not need_weights and embed_dim // num_head % 8 == 0:
         return _fused(query, num_head, qkv_weight, qkv_bias, proj_weight, proj_bias), None
     qkv = _projected(query, key, value, embed_dim, qkv_weight)
@@ -74,7 +91,9 @@ def encoder_layer(
     norm_weight_1, norm_bias_1, norm_weight_2, norm_bias_2, ffn_weight_1, ffn_bias_1, ffn_weight_2, ffn_bias_2,
     mask=None, mask_type=None,
 ):  # fmt: skip
-    """One nn.TransformerEncoderLayer in evaluation."""
+    """One nn.TransformerEncoderLayer in evaluation; of an empty source, a copy of it."""
+    if not src.numel():
+        return src.clone()
 
     def first_norm(x):
         return F.layer_norm(x, (embed_dim,), norm_weight_1, norm_bias_1, eps)

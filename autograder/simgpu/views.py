@@ -6,10 +6,11 @@ import functools
 
 import torch
 
-from autograder.simgpu import compat
+from autograder.simgpu import compat, determinism
 from autograder.simgpu.factories import refuse_beyond_capacity
+from autograder.simgpu.lazy_clone import BORROWERS, materialize
 from autograder.simgpu.registry import kernel
-from autograder.simgpu.storage import extent, new_storage, point, resize_storage, resized_copy
+from autograder.simgpu.storage import extent, new_storage, point, resize_storage, resized_copy, unwrap
 
 _VIEWS = ("as_strided", "view", "_reshape_alias", "unfold", "view_as_real", "view_as_complex")
 
@@ -70,8 +71,21 @@ def resize_(self, size, memory_format=None):
     reach = extent(size, stride)
     need = (self.storage_offset() + reach) * self.element_size() if reach else 0
     refuse_beyond_capacity(need)
+    if BORROWERS:
+        materialize(self.untyped_storage())
+    before = self.untyped_storage().nbytes() // self.element_size()
     point(self, _with_room(self.untyped_storage(), need), self.storage_offset(), size, stride)
+    if determinism.fills():
+        _fill_added(self, before)
     return self
+
+
+def _fill_added(tensor, before):
+    """Fill what the storage got beyond its first elements (resize_ in ATen/native/Resize.cpp)."""
+    storage = tensor.untyped_storage()
+    added = storage.nbytes() // tensor.element_size() - before
+    if added > 0:
+        determinism.fill(unwrap(tensor.new_empty(0).set_(storage, before, [added], [1])))
 
 
 def _with_room(storage, nbytes):

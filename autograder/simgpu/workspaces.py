@@ -25,6 +25,7 @@ DEFAULT_SIZE = 4096 * KiB * 2 + 16 * KiB * 8  # ":4096:2:16:8"
 HOPPER_SIZE = 4096 * 8 * KiB  # compute capability 9.0
 LT_SIZE = 1024 * KiB
 DROPOUT_STATE = 2 << 20  # "slightly over 2MB" in cudnn/RNN.cpp; what is over it depends on the GPU
+_LT_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 VARIABLE = "AUTOGRADER_CUBLAS_WORKSPACES"
 
 _counted = os.environ.get(VARIABLE, "") not in ("", "0")
@@ -72,16 +73,33 @@ def clear() -> None:
             del _kept[key]
 
 
-def for_product(device: torch.device, with_bias: bool) -> None:
+def for_product(short: str, args: tuple, kwargs: dict) -> None:
     """Take what a matrix product needs on this thread and stream, if it was not taken before.
 
-    On CUDA a device's backward has a thread of its own, and so a handle. A product with a bias (addmm with one
-    dimension) goes through cuBLASLt, which has a workspace of its own.
+    On CUDA a device's backward has a thread of its own, and so a handle. Some products with a bias go through cuBLASLt,
+    which has a workspace of its own. A product of nothing calls neither (ATen/native/cuda/Blas.cpp).
     """
+    device = args[0].device
+    if any(isinstance(operand, torch.Tensor) and not operand.numel() for operand in args):
+        return
     where = (_handle(), device.index, _stream())
     _take(("cublas", *where), chosen_size(), device)
-    if with_bias and os.environ.get("TORCH_CUBLASLT_UNIFIED_WORKSPACE") != "1":
-        _take(("cublaslt", *where), chosen_lt_size(), device)
+    if short == "addmm" and _goes_through_lt(*args[:3], kwargs):
+        if os.environ.get("TORCH_CUBLASLT_UNIFIED_WORKSPACE") != "1":
+            _take(("cublaslt", *where), chosen_lt_size(), device)
+
+
+def _goes_through_lt(bias, first, second, kwargs) -> bool:
+    """isInputCompliesAddmmCudaLt in ATen/native/cuda/Blas.cpp."""
+    return (
+        os.environ.get("DISABLE_ADDMM_CUDA_LT") != "1"
+        and kwargs.get("beta", 1) == 1
+        and bias.dim() == 1
+        and bias.shape[0] == second.shape[1]
+        and bias.is_contiguous()
+        and first.dtype in _LT_TYPES
+        and min(*first.shape, *second.shape) > 1
+    )
 
 
 def _handle():
