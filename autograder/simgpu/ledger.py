@@ -69,8 +69,8 @@ class Record:
 
     @property
     def data_ptr(self) -> int:
-        """Host address of the first byte."""
-        return self.host.data_ptr()
+        """The device's address of the first byte, as the storage shows it; 0 for an empty storage."""
+        return 0 if self.block is None else self.block.address
 
     def storage(self) -> torch.UntypedStorage | None:
         """The live device storage, or None once it is gone."""
@@ -172,6 +172,10 @@ class Ledger:
             storages = [reference() for reference in self._live.values()]
         records = (getattr(storage, "_simgpu_record", None) for storage in storages)
         return [record for record in records if record is not None]
+
+    def record_at(self, address: int) -> Record | None:
+        """The record of the live storage that an address on a device lies in, or None."""
+        return next((r for r in self.live() if r.data_ptr <= address < r.data_ptr + max(r.nbytes, 1)), None)
 
     def watch(self, callback: Callable[[Record], None] | None) -> None:
         """Call ``callback(record)`` after each allocation of a device storage (in the thread that makes it)."""

@@ -7,7 +7,8 @@ torch.nn.Module._apply                            .to() would make new Parameter
                                                   would do, but it changes every module on every device and refuses when
                                                   a weak reference or a live graph holds a parameter, where CUDA works.
 torch.Tensor.data                                 assigning data across devices: C++ allows it between CPU and CUDA only
-torch.UntypedStorage.__new__ / .resize_           torch has no allocator for this device: C++ would crash
+torch.UntypedStorage.__new__ / .new / .resize_    torch has no allocator for this device: C++ would crash
+torch.UntypedStorage._byteswap                    C++ works on the storage's address, where nothing can be read
 torch.storage._StorageBase.simgpu                 torch.load(map_location="simgpu"): count the copy
 torch.clear_autocast_cache                        our cache of weight casts must be cleared with torch's
 torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for an allocator of the device (host.py)
@@ -108,6 +109,7 @@ def _move_in_place(tensor, value):
 
 def _patch_storages():
     make, resize = torch.UntypedStorage.__new__, torch.UntypedStorage.resize_
+    make_empty, swap = torch.UntypedStorage.new, torch.UntypedStorage._byteswap
 
     def __new__(cls, *args, device=None, **kwargs):
         if device is None:
@@ -127,7 +129,15 @@ def _patch_storages():
             resize_storage(self, size)
         return self
 
+    def new(self):
+        return make_empty(self) if self.device.type != compat.NAME else type(self)(0, device=self.device)
+
+    def _byteswap(self, size):
+        swap(self if self.device.type != compat.NAME else self._simgpu_record.host, size)
+
     torch.UntypedStorage.__new__ = __new__
+    torch.UntypedStorage.new = new
+    torch.UntypedStorage._byteswap = _byteswap
     torch.UntypedStorage.resize_ = resize_
     setattr(torch.storage._StorageBase, compat.NAME, _storage_to_device)
 
