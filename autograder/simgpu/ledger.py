@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from autograder.errors import SimGpuUnavailable
-from autograder.simgpu import frames
+from autograder.simgpu import frames, interrupts
 from autograder.simgpu.allocator import AllocatorSettings, CachingAllocator, OutOfMemory, stream_key
 from autograder.simgpu.counters import Counters
 from autograder.simgpu.device_asserts import ASSERTS
@@ -78,9 +78,22 @@ class Record:
 
 
 class _Death(weakref.ref):
-    """Tells of a storage's end, and of the block that it leaves."""
+    """Tells of a storage's end, of the block that it leaves, and who let go of it if somebody asked (``stacks``)."""
 
-    __slots__ = ("block",)
+    __slots__ = ("block", "stacks")
+
+
+@interrupts.entered_undisturbed
+def _note_death(death: _Death, _note=_deaths.append, _put_off=interrupts.kept.append, _here=threading.get_ident) -> None:
+    """Have a block given back, with the stack that freed it. Nothing that is raised here would reach anybody."""
+    try:
+        _note(death)
+        ask = death.block.pool.allocator.stacks_at_free
+        if ask is not None:
+            death.stacks = ask()
+    except BaseException as interruption:  # noqa: BLE001 - kept for the next operator
+        interruption.__traceback__ = None
+        _put_off((_here(), interruption))
 
 
 class Ledger:
@@ -108,6 +121,7 @@ class Ledger:
         self.in_bad_fork = False
         self._lock = threading.RLock()
         self._live: dict[int, _Death] = {}
+        self._on_death: Callable[[_Death], None] = _deaths.append
         self._zero()
 
     def _zero(self) -> None:
@@ -125,7 +139,7 @@ class Ledger:
         if ASSERTS.reported:
             ASSERTS.refuse()
         with self._lock:
-            if _deaths:
+            if _deaths or _chores:
                 self.drain()
             try:
                 stream = 0 if self.stream_now is None else self.stream_now(index)
@@ -137,9 +151,10 @@ class Ledger:
         """Give the blocks of dead storages back to the allocator."""
         with self._lock:
             while _deaths:
-                block = _deaths.popleft().block
+                death = _deaths.popleft()
+                block = death.block
                 self._live.pop(block.address, None)
-                block.pool.allocator.free(block)
+                block.pool.allocator.free(block, stacks=getattr(death, "stacks", None))
             while _chores:
                 _chores.popleft()()
 
@@ -153,10 +168,20 @@ class Ledger:
         if block is None:
             reference = weakref.ref(storage)
         else:
-            reference = self._live[block.address] = _Death(storage, _deaths.append)
+            reference = self._live[block.address] = _Death(storage, self._on_death)
             reference.block = block
         record.reference = record.host._simgpu_storage = reference
         storage._simgpu_record = record
+
+    def note_frees(self) -> None:
+        """Note who frees a block, if a recorder of an allocator asks for it now; else not any more, which costs less."""
+        asked = any(allocator.stacks_at_free is not None for allocator in self.allocators)
+        self._on_death = _note_death if asked else _deaths.append
+        with self._lock:
+            for record in self.live():
+                storage = record.reference()
+                if storage is not None:
+                    self.enroll(record, storage)
 
     def abandon(self, record: Record) -> None:
         """Take back the block of a record whose storage could not be made."""

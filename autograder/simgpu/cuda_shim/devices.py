@@ -9,7 +9,7 @@ import torch
 from autograder.simgpu import compat
 from autograder.simgpu.devices import MOST_DEVICES
 
-_OURS = "autograder."
+_PACKAGE = "autograder."
 _raw_device = torch._C.TensorBase.device.__get__
 _raw_is_cuda = torch._C.TensorBase.is_cuda.__get__
 _SHOWN = {torch.device(compat.NAME, index): torch.device("cuda", index) for index in range(MOST_DEVICES)}
@@ -32,21 +32,29 @@ def all_to_simgpu(args: tuple, kwargs: dict) -> tuple[tuple, dict]:
     return tuple(map(to_simgpu, args)), {name: to_simgpu(value) for name, value in kwargs.items()}
 
 
-def _asked_by_us() -> bool:
-    return str(sys._getframe(2).f_globals.get("__name__")).startswith(_OURS)
+def shown(device: torch.device | None) -> torch.device | None:
+    """What a script is told of a device: a simulated one calls itself cuda."""
+    if device is None or device.type != compat.NAME:
+        return device
+    return torch.device("cuda") if device.index is None else torch.device("cuda", device.index)
+
+
+def asked_by_us(depth: int = 2) -> bool:
+    """Does this package ask? ``depth`` frames up from here; 2 is the caller of the function that calls this."""
+    return str(sys._getframe(depth).f_globals.get("__name__")).startswith(_PACKAGE)
 
 
 def _device(tensor):
     """Where the tensor is; the simulated GPU calls itself cuda, except to this package."""
     device = _raw_device(tensor)
-    shown = _SHOWN.get(device)
-    return device if shown is None or _asked_by_us() else shown
+    cuda = _SHOWN.get(device)
+    return device if cuda is None or asked_by_us() else cuda
 
 
 def _is_cuda(tensor):
     """True on the simulated GPU, except to this package."""
     if _raw_device(tensor) in _SHOWN:
-        return not _asked_by_us()
+        return not asked_by_us()
     return _raw_is_cuda(tensor)
 
 
