@@ -95,6 +95,7 @@ def set_per_process_memory_fraction(fraction: float, device=None) -> None:
         raise TypeError("Invalid type for fraction argument, must be `float`")
     if not 0 <= fraction <= 1:
         raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
+    LEDGER.settle()
     _allocator(device).memory_fraction = fraction
 
 
@@ -128,12 +129,14 @@ def get_allocator_backend() -> str:
 def _set_allocator_settings(env: str) -> None:
     """Apply allocator settings to every device, as torch.cuda.memory._set_allocator_settings does.
 
-    Raises AllocatorSettingsError for what torch refuses and for what is not modelled.
+    Raises AllocatorSettingsError, which is a ValueError, for what torch refuses and for what is not modelled.
     """
-    settings = LEDGER.allocator.settings.updated(env)
-    LEDGER.drain()
-    for allocator in LEDGER.allocators:
-        allocator.settings = settings
+    LEDGER.change_settings(env)
+
+
+def _get_allocator_settings() -> str:
+    """The text that the settings were last read from (torch._C._accelerator_getAllocatorSettings)."""
+    return LEDGER.allocator.settings.text
 
 
 def _snapshot(device=None, augment_with_fx_traces: bool = False) -> dict:

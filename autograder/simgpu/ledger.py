@@ -107,6 +107,8 @@ class Ledger:
         That of device 0.
     timeline : Timeline
         Which work of which stream has finished.
+    settles : callable or None
+        To be called before the first allocation; ``environment_settings`` says for what.
     stream_now : callable or None
         Gives the number of a device's current stream; None as long as no thread ever left the default streams.
     """
@@ -119,6 +121,7 @@ class Ledger:
         self.watcher: Callable[[Record], None] | None = None
         self.sync_mode = 0
         self.in_bad_fork = False
+        self.settles: Callable[[], None] | None = None
         self._lock = threading.RLock()
         self._live: dict[int, _Death] = {}
         self._on_death: Callable[[_Death], None] = _deaths.append
@@ -136,9 +139,13 @@ class Ledger:
         """
         if self.in_bad_fork:
             raise RuntimeError(_BAD_FORK)
+        if interrupts.kept:
+            interrupts.deliver()
         if ASSERTS.reported:
             ASSERTS.refuse()
         with self._lock:
+            if self.settles is not None:
+                self.settles()
             if _deaths or _chores:
                 self.drain()
             try:
@@ -298,6 +305,21 @@ class Ledger:
         """Start with these allocator settings on every device."""
         self.allocators = [self._new(a.device, a.capacity, settings) for a in self.allocators]
         self.begin()
+
+    def settle(self) -> None:
+        """Do what is to be done before the devices are used."""
+        if self.settles is not None:
+            self.settles()
+
+    def change_settings(self, text: str) -> None:
+        """Apply a text of settings to every device, on top of what the environment asks for. Raises
+        AllocatorSettingsError for what torch refuses and for what is not modelled."""
+        with self._lock:
+            self.settle()
+            settings = self.allocator.settings.updated(text)
+            self.drain()
+            for allocator in self.allocators:
+                allocator.settings = settings
 
     def set_device_count(self, devices: int) -> None:
         """Have this many devices from now on, each as large and set as the first.

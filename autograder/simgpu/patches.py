@@ -13,7 +13,7 @@ torch.storage._StorageBase.simgpu                 torch.load(map_location="simgp
 torch.clear_autocast_cache                        our cache of weight casts must be cleared with torch's
 torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for an allocator of the device (host.py)
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
-torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
+torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* and the settings ask C++ allocators
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where torch was built without CUDA
 torch.Tensor.to, torch.tensor, torch.as_tensor    "simgpu" without an index means the current device; C++ asks the
                                                   device guard, which knows device 0 only (several devices only)
@@ -181,6 +181,8 @@ def patch_accelerator(module) -> None:
         "_accelerator_resetPeakStats": module.reset_peak_memory_stats,
         "_accelerator_resetAccumulatedStats": module.reset_accumulated_memory_stats,
         "_accelerator_getMemoryInfo": module.mem_get_info,
+        "_accelerator_getAllocatorSettings": module.memory._get_allocator_settings,
+        "_accelerator_setAllocatorSettings": module.memory._set_allocator_settings,
         "_accelerator_synchronizeDevice": module.synchronize,
         "_accelerator_getDeviceIndex": module.current_device,
         "_accelerator_setDeviceIndex": module.set_device,

@@ -62,7 +62,10 @@ def cuda_means_simgpu(capacity: int | None = None, devices: int | None = None) -
     device = simgpu.enable()
     before = torch.simgpu.mem_get_info()[1], torch.simgpu.device_count()
     simgpu.enable(capacity, devices=devices)
+    from autograder.simgpu import environment_settings
     from autograder.simgpu.cuda_shim import dispatcher, table
+
+    environment_settings.read_again()
 
     with ExitStack() as undo:
         undo.callback(_put_back, *before)
