@@ -35,7 +35,8 @@ def enable(capacity: int | None = None, device_asserts: bool | None = None, devi
         How many devices there are, ``simgpu:0`` and so on; at first what the environment variable
         AUTOGRADER_SIMGPU_DEVICES says, or 1. A later call with a number changes it.
 
-    The first call reads the allocator settings of PYTORCH_CUDA_ALLOC_CONF or PYTORCH_ALLOC_CONF.
+    The first call reads the allocator settings of PYTORCH_CUDA_ALLOC_CONF or PYTORCH_ALLOC_CONF. ``autograder run`` heeds a
+    script that sets them before its first tensor on the device.
 
     Raises
     ------

@@ -16,6 +16,7 @@ from autograder.simgpu.growth import Growth
 from autograder.simgpu.oom import OutOfMemory
 from autograder.simgpu.pools import DEFAULT_ID, Pools
 from autograder.simgpu.readings import Readings
+from autograder.simgpu.recording import Recorder, Recording
 from autograder.simgpu.release import Releaser
 from autograder.simgpu.settings import AllocatorSettings
 from autograder.simgpu.stats import DeviceStats
@@ -33,7 +34,7 @@ def stream_key(device: int, stream: int) -> int:
     return device * STREAMS_PER_DEVICE + stream
 
 
-class CachingAllocator(Readings, Tuning):
+class CachingAllocator(Readings, Tuning, Recording):
     """Hands out blocks of a device with ``capacity`` bytes, and keeps freed ones for reuse.
 
     Streams are numbered per device, 0 is the default one. A freed block serves its own stream again;
@@ -52,6 +53,7 @@ class CachingAllocator(Readings, Tuning):
         self.timeline = Timeline() if timeline is None else timeline
         self.driver = Driver(capacity, device)
         self.counters = DeviceStats()
+        self.history = Recorder()
         self.pools = Pools(self, self.counters)
         self.small = self.pools.get(self.pools.small, 0)
         self.large = self.pools.get(self.pools.large, 0)
@@ -77,9 +79,9 @@ class CachingAllocator(Readings, Tuning):
         size = (nbytes + 511) & -512 or MIN_BLOCK_SIZE
         if self._rounds_up:
             size = self._settings.round_size(nbytes)
-        frames = None if self._frames is None else self._frames()
+        stacks = None if self.stacks_at_alloc is None else self.stacks_at_alloc()
         if stream or self._takes_detour:
-            pool = self._pool_by_detour(size, stream)
+            pool = self._pool_by_detour(size, stream, stacks)
         else:
             pool = self.small if size <= SMALL_SIZE else self.large
         if self._takes_smallest:
@@ -88,10 +90,10 @@ class CachingAllocator(Readings, Tuning):
                 del pool.keys[index]
                 block = pool.blocks.pop(index)
             else:
-                block = self._growth.new_block(pool, size, nbytes, frames)
+                block = self._growth.new_block(pool, size, nbytes, stacks)
                 pool = block.pool
         else:
-            block = self.find_free_block(pool, size) or self._growth.new_block(pool, size, nbytes, frames)
+            block = self.find_free_block(pool, size) or self._growth.new_block(pool, size, nbytes, stacks)
             pool = block.pool
 
         # alloc_found_block: split off what is worth keeping, then count.
@@ -111,7 +113,7 @@ class CachingAllocator(Readings, Tuning):
         size = block.size
         block.active = True
         block.requested = nbytes
-        block.frames = frames
+        block.stacks = stacks
         stats.count += 1
         stats.count_total += 1
         stats.nbytes += size
@@ -121,15 +123,15 @@ class CachingAllocator(Readings, Tuning):
         self.counters.rising = True
         if size >= self._oversize:
             self.counters.oversize_allocations.change(1)
-        if self.history is not None:
-            self.history.add("alloc", block.address, nbytes, frames, pool)
+        if self.recorders:
+            self.note("alloc", block.address, nbytes, stacks, pool)
         return block
 
-    def free(self, block: Block, *, completed: bool = False) -> None:
+    def free(self, block: Block, *, completed: bool = False, stacks: dict | None = None) -> None:
         """Give a block back: at once, or when the streams it was recorded on are done (free, free_block).
 
-        ``completed``: it was freed before, and they are done now. The block object keeps its address
-        and size, but means nothing afterwards.
+        ``completed``: it was freed before, and they are done now. ``stacks``: who frees it, for the recorders that ask.
+        The block object keeps its address and size, but means nothing afterwards.
         """
         counters = self.counters
         if counters.rising:
@@ -146,17 +148,17 @@ class CachingAllocator(Readings, Tuning):
             stats.nbytes -= size
             if size >= self._oversize:
                 counters.oversize_allocations.change(-1)
-            if self.history is not None:
-                self.history.add("free_requested", block.address, block.requested, block.frames, pool)
+            if self.recorders:
+                self.note("free_requested", block.address, block.requested, stacks, pool, block.stacks)
             if block.uses is not None:
                 counters.start_waiting(stats, size)
                 self.waiting.add(block)
                 return
         stats.requested -= block.requested
-        if self.history is not None:
-            self.history.add("free_completed", block.address, block.requested, block.frames, pool)
+        if self.recorders:
+            self.note("free_completed", block.address, block.requested, stacks, pool, block.stacks)
         block.active = False
-        block.frames = None
+        block.stacks = None
 
         idle_count = 0
         before, after = block.previous, block.next
@@ -191,7 +193,7 @@ class CachingAllocator(Readings, Tuning):
     def empty_cache(self, pool_id: tuple[int, int] = DEFAULT_ID) -> None:
         """Wait for freed blocks' streams, and give every segment without a block in use back to the
         device; of a private pool only, if one is named (emptyCache)."""
-        self.releaser.release_cached_blocks(pool_id)
+        self.releaser.release_cached_blocks(pool_id, self.stacks_for_release())
 
     def begin_pool(self, pool_id: tuple[int, int]) -> None:
         """Serve this thread's requests from a private pool from now on (beginAllocateToPool)."""
@@ -210,9 +212,9 @@ class CachingAllocator(Readings, Tuning):
         """Whether malloc must look at outstanding events or private pools: usually not."""
         self._takes_detour = bool(self.waiting.events or self.pools.routes)
 
-    def _pool_by_detour(self, size: int, stream: int) -> BlockPool:
+    def _pool_by_detour(self, size: int, stream: int, stacks: dict | None) -> BlockPool:
         if self.waiting.events and not self.pools.routes:
-            self.waiting.process()
+            self.waiting.process(stacks)
         return self.pools.find(size, stream)
 
     def find_free_block(self, pool: BlockPool, size: int) -> Block | None:

@@ -23,7 +23,8 @@ class Block:
 
     ``address`` and ``size`` in bytes; ``requested`` is what was asked for, while ``active``. Active
     means not free: the program uses the block, or freed it while other streams still work on it.
-    ``uses`` is None, or the set of those streams while allocated (stream_uses), or the number of
+    ``stacks`` are the frames of who allocated it, by recorder (context_when_allocated); ``segment_stacks`` those of
+    who made its segment. ``uses`` is None, or the set of those streams while allocated (stream_uses), or the number of
     their outstanding events once freed (event_count). Neighbours are linked by ``previous`` and
     ``next``. When free blocks merge, the lower one stays, so the first block of a segment is the same
     object for the segment's whole life.
@@ -33,7 +34,6 @@ class Block:
         "__weakref__",
         "active",
         "address",
-        "frames",
         "mapped",
         "next",
         "pool",
@@ -41,8 +41,9 @@ class Block:
         "requested",
         "searches_when_freed",
         "segment",
-        "segment_frames",
+        "segment_stacks",
         "size",
+        "stacks",
         "uses",
     )  # fmt: skip
 
@@ -56,8 +57,8 @@ class Block:
         self.segment = segment
         self.previous = previous
         self.next = following
-        self.frames = None
-        self.segment_frames = None
+        self.stacks = None
+        self.segment_stacks = None
 
     def __repr__(self) -> str:
         kinds = ("allocated", self.allocated), ("waiting", self.waiting), ("free", self.mapped), ("unmapped", True)

@@ -1,8 +1,11 @@
 """Copies between host and device, and reading one number: counted, and waited for unless they need not be.
 
-The host goes on at once only if the copy is non_blocking *and* the host's side is pinned: from pageable memory the
-driver stages the data first, and waits (CUDA driver API, "API synchronization behavior"). PyTorch does not know of that
-wait (aten/src/ATen/native/cuda/Copy.cu calls cudaMemcpyAsync), so its sync debug mode does not see it.
+The host goes on at once only if the copy is non_blocking *and* the host's side is pinned, or up to 64 KB go to the device.
+Else the driver "may synchronize with the stream and stage the copy into pinned memory" (CUDA driver API, "API
+synchronization behavior", Asynchronous, 3), which counts as a wait here. But "memory copies from host to device of a memory
+block of 64 KB or less" are "asynchronous with respect to the host" (CUDA C++ Programming Guide, "Concurrent Execution
+between Host and Device"). PyTorch does not know of the driver's wait (aten/src/ATen/native/cuda/Copy.cu calls
+cudaMemcpyAsync), so its sync debug mode does not see it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import CPU, on_device, unwrap, wrap
 
 _WIDE = {float: torch.float64, complex: torch.complex128}
+STAGED_AT_ONCE = 64 << 10
+"""Bytes up to which the driver takes pageable memory along without waiting."""
 
 
 @kernel("copy_")
@@ -100,14 +105,19 @@ def _copy(destination, source, non_blocking):
 def _count(from_device: bool, into_device: bool, source, non_blocking: bool, on_host) -> None:
     """Bytes are those of the source: CUDA converts types on the device's side."""
     ASSERTS.refuse()
-    if from_device == into_device:
-        return
     nbytes = source.numel() * source.element_size()
+    if from_device == into_device or not nbytes:
+        return
     if into_device:
         LEDGER.copied_to_device(nbytes)
     else:
         LEDGER.copied_to_host(nbytes)
     if not non_blocking:
         LEDGER.synced()
-    elif not host.is_pinned_storage(on_host.untyped_storage()):
+    elif not _goes_on(into_device, nbytes, on_host):
         LEDGER.waited()
+
+
+def _goes_on(into_device: bool, nbytes: int, on_host) -> bool:
+    """Does the host go on while a non-blocking copy is under way?"""
+    return (into_device and nbytes <= STAGED_AT_ONCE) or host.is_pinned_storage(on_host.untyped_storage())

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import collections
 import pickle
+import sys
 import types
 
 import torch
 
-from autograder.simgpu import frames
+from autograder.simgpu import history
 from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.mempool import MemPool, use_mem_pool  # noqa: F401 - this module's interface
 from autograder.simgpu.snapshot import take_snapshot
-
-HISTORY_ENTRIES = 100_000
-"""Events kept by default; torch.cuda keeps all of them, which is itself a leak on the host."""
-
 
 def _allocator(device=None):
     LEDGER.drain()
@@ -98,6 +95,7 @@ def set_per_process_memory_fraction(fraction: float, device=None) -> None:
         raise TypeError("Invalid type for fraction argument, must be `float`")
     if not 0 <= fraction <= 1:
         raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
+    LEDGER.settle()
     _allocator(device).memory_fraction = fraction
 
 
@@ -131,12 +129,14 @@ def get_allocator_backend() -> str:
 def _set_allocator_settings(env: str) -> None:
     """Apply allocator settings to every device, as torch.cuda.memory._set_allocator_settings does.
 
-    Raises AllocatorSettingsError for what torch refuses and for what is not modelled.
+    Raises AllocatorSettingsError, which is a ValueError, for what torch refuses and for what is not modelled.
     """
-    settings = LEDGER.allocator.settings.updated(env)
-    LEDGER.drain()
-    for allocator in LEDGER.allocators:
-        allocator.settings = settings
+    LEDGER.change_settings(env)
+
+
+def _get_allocator_settings() -> str:
+    """The text that the settings were last read from (torch._C._accelerator_getAllocatorSettings)."""
+    return LEDGER.allocator.settings.text
 
 
 def _snapshot(device=None, augment_with_fx_traces: bool = False) -> dict:
@@ -151,25 +151,64 @@ def _dump_snapshot(filename: str = "dump_snapshot.pickle", augment_with_fx_trace
         pickle.dump(_snapshot(), file)
 
 
-def _record_memory_history(
+def _record_memory_history(enabled="all", *args, **kwargs) -> None:
+    """Start ("all", "state") or stop (None) recording what the allocators of all devices do, as
+    torch.cuda.memory._record_memory_history does, and with its arguments; a bool means the form of before torch 2.1.
+
+    Raises RuntimeError, in CUDA's words, for what it does not know. There are no C++ stacks, compile contexts and
+    annotations to record.
+    """
+    if isinstance(enabled, bool):
+        return _record_legacy(enabled, *args, **kwargs)
+    return _record(enabled, *args, **kwargs)
+
+
+def _record(
     enabled="all",
     context="all",
     stacks="all",
-    max_entries: int = HISTORY_ENTRIES,
+    max_entries: int = sys.maxsize,
     device=None,
     clear_history: bool = False,
     compile_context: bool = False,
     global_record_annotations: bool = False,
     skip_actions: list[str] | None = None,
 ) -> None:
-    """Start (``"all"``, ``"state"``) or stop (``None``) recording events on every device, with the Python stack of each
-    allocation (unless ``context`` is None). The last ``max_entries`` are kept, without ``skip_actions``.
+    history.begin(enabled, context, stacks, max_entries, clear_history, skip_actions=skip_actions)
 
-    There are no C++ stacks, compile contexts and annotations to record.
-    """
-    where = frames.stack if context else None
-    LEDGER.drain()
-    for allocator in LEDGER.allocators:
-        allocator.record_history(
-            bool(enabled), max_entries, frames=where, clear=clear_history, skipped=skip_actions or ()
-        )
+
+def _record_legacy(
+    enabled: bool,
+    record_context=True,
+    trace_alloc_max_entries=1,
+    trace_alloc_record_context=False,
+    device=None,
+    record_context_cpp=False,
+    clear_history=False,
+    compile_context=False,
+    global_record_annotations=False,
+    skip_actions=None,
+) -> None:
+    history.begin_legacy(
+        enabled,
+        record_context,
+        trace_alloc_max_entries,
+        trace_alloc_record_context,
+        clear_history=clear_history,
+        skip_actions=skip_actions,
+    )
+
+
+def _set_memory_metadata(metadata: str) -> None:
+    """Note this text with what this thread's allocations do from now on."""
+    history.set_metadata(metadata)
+
+
+def _get_memory_metadata() -> str:
+    """The text that is noted now."""
+    return history.get_metadata()
+
+
+def _allocation_traceback(data_ptr: int) -> list[dict] | None:
+    """The frames that allocated the block at an address, if they were recorded."""
+    return history.traceback_of(data_ptr)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-
 import torch
 
 from autograder.simgpu import compat
@@ -33,6 +31,7 @@ from autograder.simgpu.device_memory import (  # noqa: F401 - this module's inte
     set_per_process_memory_fraction,
     use_mem_pool,
 )
+from autograder.simgpu.device_properties import DeviceProperties, properties_of
 from autograder.simgpu.devices import DEVICES, On
 from autograder.simgpu.host import (  # noqa: F401 - this module's interface
     host_memory_stats,
@@ -123,15 +122,10 @@ def get_device_capability(device=None) -> tuple[int, int]:
     return (8, 0)
 
 
-def get_device_properties(device=None):
+def get_device_properties(device=None) -> DeviceProperties:
     """Name and total memory in bytes; the rest as an A100."""
-    return types.SimpleNamespace(
-        name=_NAME,
-        total_memory=LEDGER.allocators[DEVICES.resolve(device)].capacity,
-        major=8,
-        minor=0,
-        multi_processor_count=108,
-    )
+    index = DEVICES.resolve(device)
+    return properties_of(index, _NAME, LEDGER.allocators[index].capacity)
 
 
 def get_amp_supported_dtype() -> list:
@@ -191,4 +185,4 @@ class device_of(device):
         super().__init__(obj.get_device() if obj.device.type == compat.NAME else -1)
 
 
-__all__ = [name for name in dir() if not name.startswith("_") and name not in ("annotations", "types", "torch")]
+__all__ = [name for name in dir() if not name.startswith("_") and name not in ("annotations", "torch")]

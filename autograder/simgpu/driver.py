@@ -1,12 +1,16 @@
 """The device below the allocator: how much memory it has, and which addresses are handed out.
 
-Stands for cudaMalloc and cudaFree, and for cuMemAddressReserve and cuMemMap. Nothing is stored.
+Stands for cudaMalloc and cudaFree, and for cuMemAddressReserve and cuMemMap. Nothing is stored: an address is a name, and
+tensors show it (``data_ptr()``). So addresses begin where no process has memory, and reading one ends in a fault
+instead of in another tensor: Linux gives out addresses below 2**47 (x86-64) or 2**48 (arm64), and higher ones only to who
+asks for them by address (Documentation/arch/x86/x86_64/5level-paging.rst, Documentation/arch/arm64/memory.rst). Below
+2**56 none of them collides with a pointer's tag.
 """
 
 from __future__ import annotations
 
-FIRST_ADDRESS = 0x7F_0000_0000_00
-ADDRESSES_PER_DEVICE = 1 << 44  # unified addressing: no two devices share an address
+FIRST_ADDRESS = 1 << 48
+ADDRESSES_PER_DEVICE = 1 << 50  # unified addressing: no two devices share an address
 ALIGNMENT = 2 << 20
 
 

@@ -69,15 +69,15 @@ class ExpandableSegments:
             index += 1
         return index
 
-    def allocate(self, pool: BlockPool, size: int, frames) -> Block | None:
+    def allocate(self, pool: BlockPool, size: int, stacks) -> Block | None:
         """A free block of at least ``size`` bytes, made by mapping pages; None when memory is
         short, in which case pages mapped on the way stay cached (try_allocate_expandable_block).
         """
         block = self._find(pool, size)
         if not block.mapped:
-            block = self._map(block, min(block.size, size), frames)
+            block = self._map(block, min(block.size, size), stacks)
         while block is not None and block.size < size:
-            block = self._map(block.next, min(size - block.size, block.next.size), frames)
+            block = self._map(block.next, min(size - block.size, block.next.size), stacks)
         if block is not None:
             pool.remove(block)
         return block
@@ -105,7 +105,7 @@ class ExpandableSegments:
         pool.insert_unmapped(block)
         return block
 
-    def _map(self, block: Block, size: int, frames) -> Block | None:
+    def _map(self, block: Block, size: int, stacks) -> Block | None:
         """Put memory behind the first ``size`` bytes of an unmapped block and merge it with free
         neighbours; None when the device has too little (map_block)."""
         allocator, pool = self._allocator, block.pool
@@ -121,14 +121,14 @@ class ExpandableSegments:
             pool.insert_unmapped(rest)
         block = merge_with_neighbours(block)
         pool.insert(block)
-        if block.previous is None and block.segment_frames is None:
-            block.segment_frames = frames
+        if block.previous is None and block.segment_stacks is None:
+            block.segment_stacks = stacks
         allocator.change_reserved(pool, 0, mapped)
         allocator.counters.num_device_alloc += 1
-        allocator.note("segment_map", address, mapped, frames, pool)
+        allocator.note("segment_map", address, mapped, stacks, pool)
         return block
 
-    def release(self, block: Block) -> None:
+    def release(self, block: Block, stacks: dict | None = None) -> None:
         """Give the whole pages of a free block back; a segment without any is dropped (unmap_block,
         release_expandable_segment)."""
         allocator, pool, segment = self._allocator, block.pool, block.segment
@@ -148,7 +148,7 @@ class ExpandableSegments:
         pool.insert_unmapped(block)
         allocator.change_reserved(pool, 0, -size)
         allocator.counters.num_device_free += 1
-        allocator.note("segment_unmap", address, size, block.segment_frames, pool)
+        allocator.note("segment_unmap", address, size, stacks, pool, block.segment_stacks)
         if not block.is_split:
             pool.remove_unmapped(block)
             self.segments.remove(segment)

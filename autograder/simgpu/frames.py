@@ -9,7 +9,11 @@ import torch
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_MOST = 40
+_PACKAGE = os.path.dirname(_OURS.rstrip(os.sep)) + os.sep
+_SCRIPT = os.path.join(_PACKAGE, "run", "script.py")
+_OPERATORS = os.path.join(_TORCH, "_ops.py")
+_known: dict[tuple[int, int], tuple] = {}
+"""One entry per line of code, with the code, so that its id stays its own."""
 
 
 def user_stacklevel() -> int:
@@ -23,13 +27,29 @@ def user_stacklevel() -> int:
 
 
 def stack() -> list[dict]:
-    """The Python stack, innermost first, as torch's memory snapshots write it: filename, line, name."""
+    """The Python stack of the running program, innermost first, as torch's memory snapshots write it: filename, line, name.
+
+    This package's frames are left out, since CUDA has none in their place: neither those that compute a kernel, nor what
+    they called in torch/_ops.py to get there, nor those that run the script.
+    """
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
-        frame = frame.f_back
-    found = []
-    while frame is not None and len(found) < _MOST:
+    found: list[dict] = []
+    while frame is not None:
         code = frame.f_code
-        found.append({"filename": code.co_filename, "line": frame.f_lineno, "name": code.co_name})
+        if code.co_filename.startswith(_PACKAGE):
+            if code.co_filename == _SCRIPT:
+                break
+            while found and found[-1]["filename"] == _OPERATORS:
+                found.pop()
+        else:
+            found.append(_entry(code, frame.f_lineno))
         frame = frame.f_back
     return found
+
+
+def _entry(code, line: int) -> dict:
+    key = id(code), line
+    known = _known.get(key)
+    if known is None:
+        known = _known[key] = code, {"filename": code.co_filename, "line": line, "name": code.co_name}
+    return known[1]

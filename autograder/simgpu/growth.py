@@ -17,7 +17,7 @@ class Growth:
     def __init__(self, allocator):
         self._allocator = allocator
 
-    def new_block(self, pool: BlockPool, size: int, nbytes: int, frames) -> Block:
+    def new_block(self, pool: BlockPool, size: int, nbytes: int, stacks) -> Block:
         """A block of at least ``size`` bytes that is in no pool; may belong to another pool that helps out (malloc).
 
         In this order: collect garbage, ask the device, take from private pools that allow it, release just
@@ -29,19 +29,19 @@ class Growth:
             raise OutOfMemory("CUDA out of memory. Tried to allocate more than 1EB memory.")
         releaser = allocator.releaser
         if allocator.collects_garbage:
-            releaser.collect_garbage()
-        block = self._grow(pool, size, nbytes, frames) or self._from_private_pools(pool, size)
-        if block is None and releaser.release_oversize_blocks(pool, size):
-            block = self._grow(pool, size, nbytes, frames)
+            releaser.collect_garbage(stacks)
+        block = self._grow(pool, size, nbytes, stacks) or self._from_private_pools(pool, size)
+        if block is None and releaser.release_oversize_blocks(pool, size, stacks):
+            block = self._grow(pool, size, nbytes, stacks)
         if block is None and not allocator.pools.routes:
-            releaser.release_cached_blocks()
+            releaser.release_cached_blocks(stacks=stacks)
             allocator.counters.num_alloc_retries += 1
-            block = self._grow(pool, size, nbytes, frames)
+            block = self._grow(pool, size, nbytes, stacks)
         if block is None:
-            raise OutOfMemory(self._note_out_of_memory(pool, size, frames))
+            raise OutOfMemory(self._note_out_of_memory(pool, size, stacks))
         return block
 
-    def _grow(self, pool: BlockPool, size: int, nbytes: int, frames) -> Block | None:
+    def _grow(self, pool: BlockPool, size: int, nbytes: int, stacks) -> Block | None:
         """A new segment, or more of an expandable one; None when the device is full (alloc_block)."""
         allocator = self._allocator
         settings = allocator.settings
@@ -53,17 +53,17 @@ class Growth:
             allocator.counters.num_oom_rejections += 1
             raise OutOfMemory(rejection_message(nbytes))
         if settings.expandable_segments:
-            return allocator.expandable.allocate(pool, size, frames)
+            return allocator.expandable.allocate(pool, size, stacks)
         address = allocator.driver.malloc(segment_size)
         if address is None:
             return None
         block = allocator.segments[address] = Block(address, segment_size, pool)
-        block.segment_frames = frames
+        block.segment_stacks = stacks
         allocator.change_reserved(pool, 1, segment_size)
         allocator.counters.num_device_alloc += 1
         if segment_size >= settings.max_split_size:
             allocator.counters.oversize_segments.change(1)
-        allocator.note("segment_alloc", address, segment_size, frames, pool)
+        allocator.note("segment_alloc", address, segment_size, stacks, pool)
         return block
 
     def _from_private_pools(self, pool: BlockPool, size: int) -> Block | None:
@@ -79,10 +79,10 @@ class Growth:
                     return block
         return None
 
-    def _note_out_of_memory(self, pool: BlockPool, size: int, frames) -> str:
+    def _note_out_of_memory(self, pool: BlockPool, size: int, stacks) -> str:
         allocator = self._allocator
         allocator.counters.num_ooms += 1
-        allocator.note("oom", allocator.free_bytes, size, frames, pool)
+        allocator.note("oom", allocator.free_bytes, size, stacks, pool)
         return out_of_memory_message(
             wanted=allocator.settings.segment_size(size),
             device=allocator.device,

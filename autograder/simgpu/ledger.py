@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from autograder.errors import SimGpuUnavailable
-from autograder.simgpu import frames
+from autograder.simgpu import frames, interrupts
 from autograder.simgpu.allocator import AllocatorSettings, CachingAllocator, OutOfMemory, stream_key
 from autograder.simgpu.counters import Counters
 from autograder.simgpu.device_asserts import ASSERTS
@@ -69,8 +69,8 @@ class Record:
 
     @property
     def data_ptr(self) -> int:
-        """Host address of the first byte."""
-        return self.host.data_ptr()
+        """The device's address of the first byte, as the storage shows it; 0 for an empty storage."""
+        return 0 if self.block is None else self.block.address
 
     def storage(self) -> torch.UntypedStorage | None:
         """The live device storage, or None once it is gone."""
@@ -78,9 +78,22 @@ class Record:
 
 
 class _Death(weakref.ref):
-    """Tells of a storage's end, and of the block that it leaves."""
+    """Tells of a storage's end, of the block that it leaves, and who let go of it if somebody asked (``stacks``)."""
 
-    __slots__ = ("block",)
+    __slots__ = ("block", "stacks")
+
+
+@interrupts.entered_undisturbed
+def _note_death(death: _Death, _note=_deaths.append, _put_off=interrupts.kept.append, _here=threading.get_ident) -> None:
+    """Have a block given back, with the stack that freed it. Nothing that is raised here would reach anybody."""
+    try:
+        _note(death)
+        ask = death.block.pool.allocator.stacks_at_free
+        if ask is not None:
+            death.stacks = ask()
+    except BaseException as interruption:  # noqa: BLE001 - kept for the next operator
+        interruption.__traceback__ = None
+        _put_off((_here(), interruption))
 
 
 class Ledger:
@@ -94,6 +107,8 @@ class Ledger:
         That of device 0.
     timeline : Timeline
         Which work of which stream has finished.
+    settles : callable or None
+        To be called before the first allocation; ``environment_settings`` says for what.
     stream_now : callable or None
         Gives the number of a device's current stream; None as long as no thread ever left the default streams.
     """
@@ -106,8 +121,10 @@ class Ledger:
         self.watcher: Callable[[Record], None] | None = None
         self.sync_mode = 0
         self.in_bad_fork = False
+        self.settles: Callable[[], None] | None = None
         self._lock = threading.RLock()
         self._live: dict[int, _Death] = {}
+        self._on_death: Callable[[_Death], None] = _deaths.append
         self._zero()
 
     def _zero(self) -> None:
@@ -122,10 +139,14 @@ class Ledger:
         """
         if self.in_bad_fork:
             raise RuntimeError(_BAD_FORK)
+        if interrupts.kept:
+            interrupts.deliver()
         if ASSERTS.reported:
             ASSERTS.refuse()
         with self._lock:
-            if _deaths:
+            if self.settles is not None:
+                self.settles()
+            if _deaths or _chores:
                 self.drain()
             try:
                 stream = 0 if self.stream_now is None else self.stream_now(index)
@@ -137,9 +158,10 @@ class Ledger:
         """Give the blocks of dead storages back to the allocator."""
         with self._lock:
             while _deaths:
-                block = _deaths.popleft().block
+                death = _deaths.popleft()
+                block = death.block
                 self._live.pop(block.address, None)
-                block.pool.allocator.free(block)
+                block.pool.allocator.free(block, stacks=getattr(death, "stacks", None))
             while _chores:
                 _chores.popleft()()
 
@@ -153,10 +175,20 @@ class Ledger:
         if block is None:
             reference = weakref.ref(storage)
         else:
-            reference = self._live[block.address] = _Death(storage, _deaths.append)
+            reference = self._live[block.address] = _Death(storage, self._on_death)
             reference.block = block
         record.reference = record.host._simgpu_storage = reference
         storage._simgpu_record = record
+
+    def note_frees(self) -> None:
+        """Note who frees a block, if a recorder of an allocator asks for it now; else not any more, which costs less."""
+        asked = any(allocator.stacks_at_free is not None for allocator in self.allocators)
+        self._on_death = _note_death if asked else _deaths.append
+        with self._lock:
+            for record in self.live():
+                storage = record.reference()
+                if storage is not None:
+                    self.enroll(record, storage)
 
     def abandon(self, record: Record) -> None:
         """Take back the block of a record whose storage could not be made."""
@@ -172,6 +204,10 @@ class Ledger:
             storages = [reference() for reference in self._live.values()]
         records = (getattr(storage, "_simgpu_record", None) for storage in storages)
         return [record for record in records if record is not None]
+
+    def record_at(self, address: int) -> Record | None:
+        """The record of the live storage that an address on a device lies in, or None."""
+        return next((r for r in self.live() if r.data_ptr <= address < r.data_ptr + max(r.nbytes, 1)), None)
 
     def watch(self, callback: Callable[[Record], None] | None) -> None:
         """Call ``callback(record)`` after each allocation of a device storage (in the thread that makes it)."""
@@ -269,6 +305,21 @@ class Ledger:
         """Start with these allocator settings on every device."""
         self.allocators = [self._new(a.device, a.capacity, settings) for a in self.allocators]
         self.begin()
+
+    def settle(self) -> None:
+        """Do what is to be done before the devices are used."""
+        if self.settles is not None:
+            self.settles()
+
+    def change_settings(self, text: str) -> None:
+        """Apply a text of settings to every device, on top of what the environment asks for. Raises
+        AllocatorSettingsError for what torch refuses and for what is not modelled."""
+        with self._lock:
+            self.settle()
+            settings = self.allocator.settings.updated(text)
+            self.drain()
+            for allocator in self.allocators:
+                allocator.settings = settings
 
     def set_device_count(self, devices: int) -> None:
         """Have this many devices from now on, each as large and set as the first.

@@ -7,12 +7,13 @@ torch.nn.Module._apply                            .to() would make new Parameter
                                                   would do, but it changes every module on every device and refuses when
                                                   a weak reference or a live graph holds a parameter, where CUDA works.
 torch.Tensor.data                                 assigning data across devices: C++ allows it between CPU and CUDA only
-torch.UntypedStorage.__new__ / .resize_           torch has no allocator for this device: C++ would crash
+torch.UntypedStorage.__new__ / .new / .resize_    torch has no allocator for this device: C++ would crash
+torch.UntypedStorage._byteswap                    C++ works on the storage's address, where nothing can be read
 torch.storage._StorageBase.simgpu                 torch.load(map_location="simgpu"): count the copy
 torch.clear_autocast_cache                        our cache of weight casts must be cleared with torch's
 torch.empty, zeros, ... (host.FACTORIES)          pin_memory=True asks C++ for an allocator of the device (host.py)
 torch.Generator                                   only a device written in C++ can offer generators (generator.py)
-torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* reads C++ allocators only
+torch._C._accelerator_* (if simgpu is current)    torch.accelerator.memory_* and the settings ask C++ allocators
 torch._C._scatter / _gather / _broadcast_...      nn.DataParallel, where there is no CUDA device
 torch._C._is_cow_tensor                           looks at a mark that our storages cannot have (lazy_clone.py)
 DistributedDataParallel._ddp_init_helper, ...      find_unused_parameters takes pinned memory from C++ (reducer.py)
@@ -124,6 +125,7 @@ def _move_in_place(tensor, value):
 
 def _patch_storages():
     make, resize = torch.UntypedStorage.__new__, torch.UntypedStorage.resize_
+    make_empty, swap = torch.UntypedStorage.new, torch.UntypedStorage._byteswap
 
     def __new__(cls, *args, device=None, **kwargs):
         if device is None:
@@ -144,7 +146,15 @@ def _patch_storages():
             resize_storage(self, size)
         return self
 
+    def new(self):
+        return make_empty(self) if self.device.type != compat.NAME else type(self)(0, device=self.device)
+
+    def _byteswap(self, size):
+        swap(self if self.device.type != compat.NAME else self._simgpu_record.host, size)
+
     torch.UntypedStorage.__new__ = __new__
+    torch.UntypedStorage.new = new
+    torch.UntypedStorage._byteswap = _byteswap
     torch.UntypedStorage.resize_ = resize_
     setattr(torch.storage._StorageBase, compat.NAME, _storage_to_device)
 
@@ -197,6 +207,8 @@ def patch_accelerator(module) -> None:
         "_accelerator_resetPeakStats": module.reset_peak_memory_stats,
         "_accelerator_resetAccumulatedStats": module.reset_accumulated_memory_stats,
         "_accelerator_getMemoryInfo": module.mem_get_info,
+        "_accelerator_getAllocatorSettings": module.memory._get_allocator_settings,
+        "_accelerator_setAllocatorSettings": module.memory._set_allocator_settings,
         "_accelerator_synchronizeDevice": module.synchronize,
         "_accelerator_getDeviceIndex": module.current_device,
         "_accelerator_setDeviceIndex": module.set_device,

@@ -67,9 +67,10 @@ class Readings:
         yield from self.segments.values()
         yield from self.expandable.heads()
 
-    def snapshot(self, pool_id: tuple[int, int] = DEFAULT_ID) -> dict:
-        """The dictionary of ``torch.cuda.memory._snapshot()``, of all pools or of one private pool."""
-        return take_snapshot([self], pool_id)
+    def snapshot(self, pool_id: tuple[int, int] = DEFAULT_ID, recorder=None) -> dict:
+        """The dictionary of ``torch.cuda.memory._snapshot()``, of all pools or of one private pool, with the program's
+        history or another recorder's."""
+        return take_snapshot([self], pool_id, recorder)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if blocks, pools and counters disagree. For tests: it walks everything."""

@@ -6,14 +6,14 @@ import os
 import sys
 
 from autograder.simgpu import compat
-from autograder.simgpu.settings import AllocatorSettings
 
 
 def register(devices: int | None = None) -> None:
     """Register name, guard, kernels and patches. Raises SimGpuUnavailable, AllocatorSettingsError."""
     compat.require()
-    settings = AllocatorSettings.from_environment()
-    from autograder.simgpu import device_module, guard
+    from autograder.simgpu import device_module, environment_settings, guard
+
+    settings = environment_settings.read()
     from autograder.simgpu.devices import wanted_count
     from autograder.simgpu.ledger import LEDGER
 

@@ -16,25 +16,25 @@ class Releaser:
     def __init__(self, allocator):
         self._allocator = allocator
 
-    def release_cached_blocks(self, pool_id: tuple[int, int] = DEFAULT_ID) -> None:
+    def release_cached_blocks(self, pool_id: tuple[int, int] = DEFAULT_ID, stacks: dict | None = None) -> None:
         """Release all that is cached by the default pools and by private pools without a user, or by one
-        such private pool (release_cached_blocks)."""
+        such private pool (release_cached_blocks). ``stacks``: who has it done, for the recorders that ask."""
         pools, waiting = self._allocator.pools, self._allocator.waiting
         if pool_id == DEFAULT_ID and not pools.routes:
-            waiting.finish()
-            self._release_family(pools.large)
-            self._release_family(pools.small)
+            waiting.finish(stacks=stacks)
+            self._release_family(pools.large, stacks)
+            self._release_family(pools.small, stacks)
         for private in list(pools.private.values()):
             if private.use_count or pool_id not in (DEFAULT_ID, private.id):
                 continue
             if pool_id != DEFAULT_ID:
-                waiting.finish(private)
-            self._release_family(private.small)
-            self._release_family(private.large)
+                waiting.finish(private, stacks)
+            self._release_family(private.small, stacks)
+            self._release_family(private.large, stacks)
         for private in pools.drop_unused():
             self._allocator.expandable.drop(private)
 
-    def _release_family(self, family: Family) -> None:
+    def _release_family(self, family: Family, stacks: dict | None) -> None:
         """Release the segments that are wholly free, and the free pages of expandable ones (release_blocks)."""
         expandable = []
         for pool in family.in_order():
@@ -42,11 +42,11 @@ class Releaser:
                 if block.segment is not None:
                     expandable.append(block)
                 elif not block.is_split:
-                    self._release_segment(block)
+                    self._release_segment(block, stacks)
         for block in expandable:
-            self._allocator.expandable.release(block)
+            self._allocator.expandable.release(block, stacks)
 
-    def release_oversize_blocks(self, pool: BlockPool, size: int) -> bool:
+    def release_oversize_blocks(self, pool: BlockPool, size: int, stacks: dict | None = None) -> bool:
         """Release the smallest block above the split limit that would do, else the largest ones
         until there is enough; whether there is (release_available_cached_blocks)."""
         limit = self._allocator.settings.max_split_size
@@ -55,7 +55,7 @@ class Releaser:
         wanted = max(size, limit)
         index = pool.lower_bound(wanted)
         if index < len(pool.blocks) and pool.blocks[index].segment is None:
-            self._release_segment(pool.blocks[index])
+            self._release_segment(pool.blocks[index], stacks)
             return True
         released = 0
         for block in pool.blocks[:index][::-1]:
@@ -63,10 +63,10 @@ class Releaser:
                 break
             if block.segment is None:
                 released += block.size
-                self._release_segment(block)
+                self._release_segment(block, stacks)
         return released >= wanted
 
-    def collect_garbage(self) -> None:
+    def collect_garbage(self, stacks: dict | None = None) -> None:
         """Above the threshold, release the segments that lay unused for longer than the average
         one, until enough is back (garbage_collect_cached_blocks)."""
         allocator = self._allocator
@@ -83,9 +83,9 @@ class Releaser:
             for block in old:
                 missing -= block.size
                 del ages[block]
-                self._release_segment(block)
+                self._release_segment(block, stacks)
 
-    def _release_segment(self, block: Block) -> None:
+    def _release_segment(self, block: Block, stacks: dict | None) -> None:
         """Give one segment back (release_block). cudaFree waits for the whole device."""
         allocator, pool = self._allocator, block.pool
         pool.remove(block)
@@ -96,4 +96,4 @@ class Releaser:
         allocator.counters.num_device_free += 1
         if block.size >= allocator.settings.max_split_size:
             allocator.counters.oversize_segments.change(-1)
-        allocator.note("segment_free", block.address, block.size, block.segment_frames, pool)
+        allocator.note("segment_free", block.address, block.size, stacks, pool, block.segment_stacks)

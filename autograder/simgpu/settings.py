@@ -147,8 +147,13 @@ class AllocatorSettings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> AllocatorSettings:
         """The settings of PYTORCH_CUDA_ALLOC_CONF or, without it, of PYTORCH_ALLOC_CONF
         (CUDAAllocatorConfig::instance). Raises AllocatorSettingsError."""
-        text = environment.get("PYTORCH_CUDA_ALLOC_CONF")
-        return cls.parse(environment.get("PYTORCH_ALLOC_CONF", "") if text is None else text)
+        return cls.parse(text_in(environment))
+
+
+def text_in(environment: Mapping[str, str]) -> str:
+    """The text that counts: PYTORCH_CUDA_ALLOC_CONF or, without it, PYTORCH_ALLOC_CONF; "" without both."""
+    text = environment.get("PYTORCH_CUDA_ALLOC_CONF")
+    return environment.get("PYTORCH_ALLOC_CONF", "") if text is None else text
 
 
 def _refusal(key: str, text: str) -> str:

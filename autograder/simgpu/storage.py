@@ -1,5 +1,6 @@
-"""Ghost storages: a device tensor is a plain torch.Tensor whose C++ storage sits on ``simgpu``, owns no memory and
-points into a CPU storage. The record on the storage owns that CPU storage and the allocator block.
+"""Ghost storages: a device tensor is a plain torch.Tensor whose C++ storage sits on ``simgpu`` and owns no memory. Its
+address is that of its block on the simulated device, where nothing can be read; the record on the storage owns the block,
+and the CPU storage that every kernel works on.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def new_storage(host: torch.UntypedStorage) -> torch.UntypedStorage:
         device = torch.device(compat.NAME, index)
     record = Record(host, nbytes, index)
     try:
-        storage = _storage_at(host.data_ptr(), device, nbytes)
+        storage = _storage_at(record.data_ptr, device, nbytes)
         LEDGER.enroll(record, storage)
     except BaseException:
         LEDGER.abandon(record)
@@ -128,12 +129,28 @@ def _alias(host: torch.UntypedStorage, dtype, offset: int, size, stride) -> torc
 
 
 def _unwrap_foreign(tensor, storage):
-    """A storage that torch made itself (always empty, or a shell over memory that is kept elsewhere)."""
-    if storage.nbytes() == 0:
-        host = torch.UntypedStorage(0)
-    else:
-        host = _storage_at(storage.data_ptr(), CPU, storage.nbytes())
-    return _empty_on_cpu(0, dtype=tensor.dtype).set_(host, tensor.storage_offset(), tensor.size(), tensor.stride())
+    """A storage that torch made itself: empty, or a second one over a block of ours, as DLPack makes it.
+
+    Raises RuntimeError for an address at which no block is.
+    """
+    host, offset = torch.UntypedStorage(0), tensor.storage_offset()
+    if storage.nbytes():
+        record = LEDGER.record_at(storage.data_ptr())
+        if record is None:
+            raise RuntimeError(
+                f"expected a storage that the simulated GPU made, found one at {storage.data_ptr():#x}, where none of its "
+                "tensors lies; copy the data into a tensor made by torch"
+            )
+        host = record.host
+        offset += _elements(storage.data_ptr() - record.data_ptr, tensor.dtype)
+    return _empty_on_cpu(0, dtype=tensor.dtype).set_(host, offset, tensor.size(), tensor.stride())
+
+
+def _elements(nbytes: int, dtype: torch.dtype) -> int:
+    """How many elements so many bytes are. Raises RuntimeError if they are no whole number."""
+    if nbytes % dtype.itemsize:
+        raise RuntimeError(f"expected an offset in whole elements of {dtype.itemsize} bytes, found {nbytes} bytes")
+    return nbytes // dtype.itemsize
 
 
 def follow(tensor: torch.Tensor, alias: torch.Tensor) -> None:
@@ -143,14 +160,14 @@ def follow(tensor: torch.Tensor, alias: torch.Tensor) -> None:
     storage = tensor.untyped_storage()
     record = getattr(storage, "_simgpu_record", None)
     host = alias.untyped_storage()
-    same_memory = record is not None and host is record.host and host.data_ptr() == storage.data_ptr()
+    same_memory = record is not None and host is record.host and host.nbytes() == storage.nbytes()
     if same_memory and tensor.size() == alias.size() and tensor.stride() == alias.stride():
         return
     if record is not None:
         record.aliases.clear()
     if alias.is_conj() or alias.is_neg():
         return
-    if not same_memory or host.nbytes() != storage.nbytes():
+    if not same_memory:
         storage = new_storage(host)
     point(tensor, storage, alias.storage_offset(), alias.size(), alias.stride())
 

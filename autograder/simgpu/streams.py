@@ -7,11 +7,14 @@ Asking is learning: ``query()`` answers True, and then the work counts as finish
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import threading
 import time
 
 import torch
 
+from autograder.errors import NotSimulated
 from autograder.simgpu import compat
 from autograder.simgpu.allocator import stream_key
 from autograder.simgpu.devices import DEVICES
@@ -23,10 +26,14 @@ PRIORITIES = 4  # max_compile_time_stream_priorities, c10/cuda/CUDAStream.h line
 _here = threading.local()
 _lock = threading.Lock()
 _made: dict[tuple[int, int], int] = {}
+_handles = itertools.count(1)
+_NOT_SHARED = "the simulated GPU shares nothing between processes, events included"
 
 
 class Stream(torch.Stream):
     """torch.cuda.Stream: one of 32 streams per device and priority, handed out in turns (getStreamFromPool)."""
+
+    module = f"torch.{compat.NAME}"
 
     def __new__(cls, device=None, priority: int = 0, **kwargs):
         if "stream_id" in kwargs:
@@ -92,19 +99,59 @@ class Stream(torch.Stream):
         return hash(_identity(self))
 
     def __repr__(self) -> str:
-        return f"<torch.{compat.NAME}.Stream device={self.device} cuda_stream={self.cuda_stream:#x}>"
+        device = f"{self.module.removeprefix('torch.')}:{self.device_index}"
+        return f"<{self.module}.Stream device={device} cuda_stream={self.cuda_stream:#x}>"
+
+    @property
+    def _as_parameter_(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.cuda_stream)
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """(version of the protocol, handle); no CUDA library knows the handle."""
+        return 0, self.cuda_stream
 
 
-class Event:
-    """torch.cuda.Event: a place in a stream's work. Times are the host's."""
+class Event(torch.Event):
+    """torch.cuda.Event: a place in a stream's work. Times are the host's.
 
-    def __init__(self, enable_timing: bool = False, blocking=False, interprocess=False, external=False):
+    ``cuda_event`` and ``event_id`` are its handle, a number of its own: 0 before it is recorded (CUDAEvent::createEvent).
+    """
+
+    module = f"torch.{compat.NAME}"
+
+    def __new__(cls, enable_timing: bool = False, blocking=False, interprocess=False, external=False):
         if interprocess:
-            raise NotImplementedError("the simulated GPU shares nothing between processes, events included")
-        self._timing = enable_timing
-        self._mark = None
-        self._seconds = None
-        self._device = None
+            raise NotSimulated(_NOT_SHARED)
+        event = torch.Event.__new__(cls, torch.device(compat.NAME), enable_timing=enable_timing, blocking=blocking)
+        event._timing = enable_timing
+        event._mark = None
+        event._seconds = None
+        event._device = None
+        event.cuda_event = 0
+        return event
+
+    @property
+    def event_id(self) -> int:
+        """The handle."""
+        return self.cuda_event
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where it was recorded, or None."""
+        return None if self._device is None else torch.device(compat.NAME, self._device)
+
+    @property
+    def _as_parameter_(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.cuda_event)
+
+    @classmethod
+    def from_ipc_handle(cls, device, handle):
+        """Raises NotSimulated."""
+        raise NotSimulated(_NOT_SHARED)
+
+    def ipc_handle(self):
+        """Raises NotSimulated."""
+        raise NotSimulated(_NOT_SHARED)
 
     def record(self, stream=None) -> None:
         """Mark what the stream (the current one) has been given so far. Raises RuntimeError for another device's."""
@@ -114,6 +161,7 @@ class Event:
                 f"Event device {self._device} does not match recording stream's device {stream.device_index}."
             )
         self._device = stream.device_index
+        self.cuda_event = self.cuda_event or next(_handles)
         self._mark = LEDGER.timeline.mark(stream_key(stream.device_index, stream.stream_id))
         self._seconds = time.perf_counter()
 
@@ -134,12 +182,16 @@ class Event:
         LEDGER.waited()
 
     def elapsed_time(self, end_event: Event) -> float:
-        """Milliseconds from this event to another. Raises ValueError without timing, RuntimeError before recording."""
+        """Milliseconds from this event to another. Raises ValueError without timing, and before recording."""
         if not (self._timing and end_event._timing):
             raise ValueError("Both events must be created with argument 'enable_timing=True'.")
         if self._seconds is None or end_event._seconds is None:
-            raise RuntimeError("Both events must be recorded before calculating elapsed time.")
+            raise ValueError("Both events must be recorded before calculating elapsed time.")
         return (end_event._seconds - self._seconds) * 1e3
+
+    def __repr__(self) -> str:
+        state = f"{self.cuda_event:#x}" if self.cuda_event else "uninitialized"
+        return f"<{self.module}.Event {state}>"
 
     def _finish(self) -> None:
         if self._mark is not None:
@@ -165,7 +217,9 @@ class StreamContext:
             DEVICES.choose(index)
 
 
-stream = StreamContext
+def stream(stream: Stream | None) -> StreamContext:
+    """``with torch.simgpu.stream(s):`` makes a stream, and its device, the current ones for a while; None changes nothing."""
+    return StreamContext(stream)
 
 
 def current_stream(device=None) -> Stream:

@@ -27,16 +27,16 @@ class Waiting:
             self.events.setdefault(stream, deque()).append((self.timeline.mark(stream), block))
         self._allocator.choose_path()
 
-    def process(self) -> None:
+    def process(self, stacks: dict | None = None) -> None:
         """Free the blocks whose streams are done; per stream, stop at the first that is not (process_events)."""
         for stream, outstanding in list(self.events.items()):
             while outstanding and self.timeline.has_finished(outstanding[0][0]):
-                self._reached(outstanding.popleft()[1])
+                self._reached(outstanding.popleft()[1], stacks)
             if not outstanding:
                 del self.events[stream]
         self._allocator.choose_path()
 
-    def finish(self, owner=None) -> None:
+    def finish(self, owner=None, stacks: dict | None = None) -> None:
         """Wait for all events, or those of one private pool's blocks, and free their blocks (synchronize_and_free_events)."""
         self._allocator.counters.num_sync_all_streams += 1
         for stream, outstanding in list(self.events.items()):
@@ -46,15 +46,15 @@ class Waiting:
                     kept.append((mark, block))
                     continue
                 self.timeline.finish(mark)
-                self._reached(block)
+                self._reached(block, stacks)
             if kept:
                 self.events[stream] = kept
             else:
                 del self.events[stream]
         self._allocator.choose_path()
 
-    def _reached(self, block: Block) -> None:
+    def _reached(self, block: Block, stacks: dict | None) -> None:
         block.uses -= 1
         if block.uses == 0:
             block.uses = None
-            self._allocator.free(block, completed=True)
+            self._allocator.free(block, completed=True, stacks=stacks)

@@ -228,15 +228,31 @@ class TestMaxSplitSize:
         stats = allocator.stats()
         assert (stats["oversize_segments.freed"], stats["oversize_segments.peak"]) == (0, 1)
 
-    def test_it_changes_only_while_nothing_is_reserved(self):
-        allocator = allocator_with("max_split_size_mb:20")
-        block = allocator.malloc(1)
-        with pytest.raises(AllocatorSettingsError, match="only while no memory is reserved; 2097152 bytes are"):
-            allocator.settings = AllocatorSettings()
-        allocator.free(block)
-        allocator.empty_cache()
+    def test_it_may_change_while_memory_is_reserved(self):
+        """GIVEN 60 MiB cached WHEN blocks of 40 MiB and above are no longer split THEN 10 MiB get a segment of their own,
+        and WHEN they are again THEN they are cut from the 60."""
+        allocator = CachingAllocator(1024 * MiB)
+        allocator.free(allocator.malloc(60 * MiB))
+        allocator.settings = AllocatorSettings.parse("max_split_size_mb:40")
+        block = allocator.malloc(10 * MiB)
+        assert allocator.reserved == 70 * MiB and allocator.settings.max_split_size == 40 * MiB
         allocator.settings = AllocatorSettings()
-        assert allocator.settings.max_split_size == UNLIMITED
+        assert allocator.malloc(12 * MiB).is_split and allocator.reserved == 70 * MiB
+        assert allocator.settings.max_split_size == UNLIMITED and not block.is_split
+
+    def test_each_count_of_oversize_blocks_asks_for_the_limit_of_its_moment(self):
+        """As CUDA's: a block that came uncounted is taken off when it goes under a limit that it exceeds (free)."""
+        allocator = CachingAllocator(1024 * MiB)
+        blocks = [allocator.malloc(60 * MiB) for _ in range(2)]
+        allocator.settings = AllocatorSettings.parse("max_split_size_mb:40")
+        blocks.append(allocator.malloc(60 * MiB))
+        assert allocator.stats()["oversize_allocations.current"] == 1
+        for block in blocks:
+            allocator.free(block)
+        stats = allocator.stats()
+        assert (stats["oversize_allocations.current"], stats["oversize_segments.current"]) == (-2, 1)
+        allocator.empty_cache()
+        assert allocator.stats()["oversize_segments.current"] == -2
 
 
 def test_large_segment_size_is_the_segment_and_the_page():

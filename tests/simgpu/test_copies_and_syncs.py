@@ -22,7 +22,11 @@ WAITS = {
     "to device": (1, lambda x: torch.ones(3).to(x.device)),
     "pinned, non-blocking": (0, lambda x: torch.ones(3).pin_memory().to(x.device, non_blocking=True)),
     "pinned, blocking": (1, lambda x: torch.ones(3).pin_memory().to(x.device)),
-    "pageable, non-blocking": (1, lambda x: torch.ones(3).to(x.device, non_blocking=True)),
+    "pageable, non-blocking": (1, lambda x: torch.ones(16_385).to(x.device, non_blocking=True)),
+    "64 KB of pageable memory, non-blocking": (0, lambda x: torch.ones(16_384).to(x.device, non_blocking=True)),
+    "64 KB of pageable memory, copy_": (0, lambda x: x.new_empty(16_384).copy_(torch.ones(16_384), non_blocking=True)),
+    "64 KB of pageable memory, blocking": (1, lambda x: torch.ones(16_384).to(x.device)),
+    "nothing, blocking": (0, lambda x: torch.ones(0).to(x.device)),
     "into pageable, non-blocking": (1, lambda x: torch.ones(10).copy_(x, non_blocking=True)),
     "into pinned, non-blocking": (0, lambda x: torch.ones(10).pin_memory().copy_(x, non_blocking=True)),
     "from pinned, copy_": (0, lambda x: x.copy_(torch.ones(10).pin_memory(), non_blocking=True)),
@@ -113,7 +117,7 @@ def test_sync_debug_mode_raises(device, ledger):
 NOT_CAUGHT = {
     "synchronize": lambda x: torch.simgpu.synchronize(),
     "a stream's synchronize": lambda x: torch.simgpu.current_stream().synchronize(),
-    "pageable, non-blocking": lambda x: torch.ones(3).to(x.device, non_blocking=True),
+    "pageable, non-blocking": lambda x: torch.ones(16_385).to(x.device, non_blocking=True),
     "into pageable, non-blocking": lambda x: torch.ones(10).copy_(x, non_blocking=True),
 }
 

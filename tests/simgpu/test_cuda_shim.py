@@ -10,7 +10,7 @@ from torch import nn
 
 from autograder.errors import NotSimulated, SetupError
 from autograder.simgpu import generator as simgpu_generator
-from autograder.simgpu.cuda_shim import cuda_means_simgpu, cuda_module, is_installed
+from autograder.simgpu.cuda_shim import cuda_means_simgpu, is_installed
 from autograder.simgpu.cuda_shim.table import replaced
 from autograder.simgpu.eager import NOT_COMPILED
 from autograder.units import MiB
@@ -256,20 +256,6 @@ def test_several_devices_are_told_apart(device):
         assert torch.cuda.memory_allocated(1) == 512 and torch.cuda.current_device() == 0
         del second
     assert torch.simgpu.device_count() == before
-
-
-def test_every_name_of_torch_cuda_has_an_answer():
-    """Would a name added by a new torch be noticed?"""
-    names = set(torch.cuda.__all__) | set(torch.cuda.memory.__all__)
-    ours = {name for name in names if hasattr(torch.simgpu, name)} | set(cuda_module.LEGACY_TYPES)
-    groups = [
-        ours - cuda_module.LEFT,
-        set(cuda_module.ANSWERED) - ours,
-        set(cuda_module.REFUSED) - ours,
-        cuda_module.LEFT,
-    ]
-    assert names - set().union(*groups) == set()
-    assert ours & (set(cuda_module.ANSWERED) | set(cuda_module.REFUSED)) == set(), "torch.simgpu has these by now"
 
 
 def test_everything_is_put_back_and_every_change_is_in_the_table(device):

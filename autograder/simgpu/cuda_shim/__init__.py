@@ -62,9 +62,11 @@ def cuda_means_simgpu(capacity: int | None = None, devices: int | None = None) -
     device = simgpu.enable()
     before = torch.simgpu.mem_get_info()[1], torch.simgpu.device_count()
     simgpu.enable(capacity, devices=devices)
-    from autograder.simgpu import conversions, eager
+    from autograder.simgpu import conversions, eager, environment_settings
     from autograder.simgpu.cuda_shim import device_guard, dispatcher, table
     from autograder.simgpu.cuda_shim.devices import cuda_means_ours
+
+    environment_settings.read_again()
 
     with ExitStack() as undo:
         undo.callback(_put_back, *before)

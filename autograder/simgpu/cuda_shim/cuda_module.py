@@ -1,44 +1,72 @@
 """torch.cuda while it means the simulated GPU: torch.simgpu's functions under CUDA's names, and what is missing.
 
-Every public name of torch.cuda is in one of four groups: answered by torch.simgpu under the same name; answered here;
-left as it is, because it works on top of the others or is only a constant; refused with a sentence.
+Every public name of torch.cuda and of its submodules is in one of four groups: answered by torch.simgpu under the same
+name; answered here; left as it is, because it works on top of the others or is only a constant; refused with a sentence.
+Each keeps its kind: a class is a class, a module a module.
 """
 
 from __future__ import annotations
 
+import types
+from collections.abc import Callable
+
 import torch
 
-from autograder.errors import NotSimulated
-from autograder.simgpu import compat
-from autograder.simgpu.cuda_shim.tensors import LEGACY_TYPES, legacy_classes, translated, translated_class
+from autograder.simgpu import history, workspaces
+from autograder.simgpu.cuda_shim.kinds import refusing, refusing_class, shown_class
+from autograder.simgpu.cuda_shim.storages import LEGACY_STORAGES, legacy_storage
+from autograder.simgpu.cuda_shim.tensors import LEGACY_TYPES, legacy_classes, translated
 
 LEFT = {
-    "BFloat16Storage", "BoolStorage", "ByteStorage", "CharStorage", "ComplexDoubleStorage", "ComplexFloatStorage",
-    "CudaError", "DeferredCudaCallError", "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage", "LongStorage",
-    "ShortStorage", "amp", "cudaStatus", "graphs", "has_half", "has_magma", "host_memory_stats_as_nested_dict", "is_tf32_supported", "max_memory_cached",
-    "memory", "memory_cached", "memory_summary", "nccl", "nvtx", "profiler", "random", "reset_max_memory_allocated",
+    "CudaError", "DeferredCudaCallError", "amp", "cudaStatus", "empty_cache", "graphs", "has_half", "has_magma",
+    "host_memory_stats_as_nested_dict", "is_tf32_supported", "jiterator", "max_memory_cached", "memory", "memory_cached",
+    "memory_snapshot", "memory_summary", "nccl", "nvtx", "profiler", "random", "reset_max_memory_allocated",
     "reset_max_memory_cached", "sparse", "streams", "tunable",
 }  # fmt: skip
 """Names that work as they are: PyTorch's own code over the figures of the others, submodules, classes nobody calls."""
 
+_GRAPHS = "CUDA graphs record kernel launches, and there are no kernels to launch"
+_ONLY_PYTORCHS = "only PyTorch's own allocator is modelled"
+_NO_RUNTIME = "there is no CUDA runtime behind the simulated GPU"
+_NO_DRIVER = "it asks the driver, and no driver is running"
+_NO_KERNELS = "it compiles a kernel for a GPU"
+_NO_NCCL = "NCCL needs GPUs; torch.distributed works, over gloo"
+_NO_TUNING = "it measures kernels of a GPU"
 _NEEDS = {
-    "CUDA graphs record kernel launches, and there are no kernels to launch": (
-        "CUDAGraph", "graph", "graph_pool_handle", "make_graphed_callables",
-    ),
-    "only PyTorch's own allocator is modelled": (
-        "CUDAPluggableAllocator", "caching_allocator_alloc", "caching_allocator_delete", "caching_allocator_disabled",
-        "caching_allocator_enable", "change_current_allocator",
-    ),
-    "there is no CUDA runtime behind the simulated GPU": (
-        "ExternalStream", "GreenContext", "check_error", "cudart", "current_blas_handle", "current_solver_handle",
-        "get_gencode_flags", "get_stream_from_external", "jiterator",
-    ),
-    "it asks the driver, and no driver is running": (
-        "clock_rate", "list_gpu_processes", "memory_usage", "power_draw", "temperature", "utilization",
-    ),
+    "cuda": {
+        _GRAPHS: ("CUDAGraph", "graph", "graph_pool_handle", "make_graphed_callables"),
+        _ONLY_PYTORCHS: (
+            "CUDAPluggableAllocator", "caching_allocator_alloc", "caching_allocator_delete",
+            "caching_allocator_disabled", "caching_allocator_enable", "change_current_allocator",
+        ),
+        _NO_RUNTIME: (
+            "ExternalStream", "GreenContext", "check_error", "cudart", "current_blas_handle", "current_solver_handle",
+            "get_gencode_flags", "get_stream_from_external",
+        ),
+        _NO_DRIVER: (
+            "clock_rate", "list_gpu_processes", "memory_usage", "power_draw", "temperature", "utilization",
+        ),
+    },
+    "cuda.memory": {_ONLY_PYTORCHS: ("_get_current_allocator", "_host_allocator", "_use_uvm")},
+    "cuda.jiterator": {_NO_KERNELS: ("_create_jit_fn", "_create_multi_output_jit_fn")},
+    "cuda.nccl": {
+        _NO_NCCL: ("all_gather", "all_reduce", "broadcast", "init_rank", "reduce", "reduce_scatter", "unique_id", "version"),
+    },
+    "cuda.profiler": {_NO_RUNTIME: ("start", "stop", "profile")},
+    "cuda.tunable": {
+        _NO_TUNING: (
+            "enable", "get_filename", "get_max_tuning_duration", "get_max_tuning_iterations", "get_results",
+            "get_rotating_buffer_size", "get_validators", "is_enabled", "mgpu_tune_gemm_in_file", "read_file",
+            "record_untuned_enable", "record_untuned_is_enabled", "set_filename", "set_max_tuning_duration",
+            "set_max_tuning_iterations", "set_numerical_check_tolerances", "set_rotating_buffer_size",
+            "tune_gemm_in_file", "tuning_enable", "tuning_is_enabled",
+        ),
+    },
 }  # fmt: skip
-REFUSED = {name: reason for reason, names in _NEEDS.items() for name in names}
-"""Names that cannot work, with the reason."""
+REFUSED = {
+    (module, name): reason for module, needs in _NEEDS.items() for reason, names in needs.items() for name in names
+}
+"""Names that cannot work, by module of torch, with the reason."""
 
 
 def _memory_used(device=None) -> int:
@@ -47,6 +75,8 @@ def _memory_used(device=None) -> int:
 
 
 ANSWERED = {
+    "_exchange_device": lambda device: torch.simgpu._exchange_device(device),
+    "_maybe_exchange_device": lambda device: torch.simgpu._exchange_device(device),
     "device_memory_used": _memory_used,
     "get_arch_list": lambda: ["sm_80"],
     "ipc_collect": lambda: None,
@@ -55,39 +85,90 @@ ANSWERED = {
 """Names of torch.cuda that torch.simgpu does not have."""
 
 
+def _snapshot(request=None) -> dict:
+    """torch._C._cuda_memorySnapshot: of everything, or of one pool (two numbers, and whether traces are wanted)."""
+    if request is None:
+        return torch.simgpu.memory._snapshot()
+    pool_id = tuple(request[:2])
+    return {"segments": torch.simgpu.memory_snapshot(None if pool_id == (0, 0) else pool_id)}
+
+
+def _host_stats() -> dict:
+    """torch._C._cuda_hostMemoryStats: host_memory_stats() as a tree."""
+    tree: dict = {}
+    for key, value in torch.simgpu.host_memory_stats().items():
+        *path, leaf = key.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[leaf] = value
+    return tree
+
+
+def _set_stream(stream_id: int, device_index: int, device_type: int) -> None:
+    """torch._C._cuda_setStream: choose a stream by its numbers."""
+    torch.simgpu.set_stream(torch.simgpu.Stream(stream_id=stream_id, device_index=device_index))
+
+
+IN_C: dict[str, Callable] = {
+    "_cuda_allocationTraceback": history.traceback_of,
+    "_cuda_clearCublasWorkspaces": workspaces.clear,
+    "_cuda_emptyCache": lambda: torch.simgpu.empty_cache(),
+    "_cuda_getMemoryMetadata": history.get_metadata,
+    "_cuda_hostMemoryStats": _host_stats,
+    "_cuda_isHistoryEnabled": history.is_on,
+    "_cuda_memorySnapshot": _snapshot,
+    "_cuda_record_memory_history": history.begin,
+    "_cuda_record_memory_history_legacy": history.begin_legacy,
+    "_cuda_setMemoryMetadata": history.set_metadata,
+    "_cuda_setStream": _set_stream,
+    "_cuda_sleep": lambda cycles: None,  # kernels take no time
+}
+"""What torch.cuda's own functions ask of torch._C; a build without CUDA does not have these names."""
+
+
 def answers() -> dict[str, object]:
     """Map every name of torch.cuda that is replaced to what stands in for it meanwhile."""
     found: dict[str, object] = {}
-    for name in set(torch.cuda.__all__) | set(torch.cuda.memory.__all__):
+    for name in {*torch.cuda.__all__, *torch.cuda.memory.__all__, *ANSWERED}:
         if name not in LEFT:
             found[name] = _answer(name)
     return found
 
 
+def refused_in_submodules() -> list[tuple[types.ModuleType, str, Callable]]:
+    """(module, name, stand-in) of what is refused below torch.cuda, where this torch has the module and the name."""
+    found = []
+    for (path, name), reason in REFUSED.items():
+        module = getattr(torch.cuda, path.removeprefix("cuda").lstrip("."), None) if path != "cuda" else None
+        if hasattr(module, name):
+            found.append((module, name, refusing(f"torch.{path}.{name}", reason)))
+    return found
+
+
 def _answer(name: str):
+    original = getattr(torch.cuda, name, getattr(torch.cuda.memory, name, None))
     if name in LEGACY_TYPES:
         return legacy_classes()[name]
+    if name in LEGACY_STORAGES:
+        return legacy_storage(original)
     ours = getattr(torch.simgpu, name, None)
     if ours is not None:
         return _forwarded(ours)
     if name in ANSWERED:
         return ANSWERED[name]
-    return _refusal(name)
+    reason = REFUSED.get(("cuda", name), "torch.simgpu has no such function")
+    if isinstance(original, type):
+        return refusing_class(original, f"torch.cuda.{name}", reason)
+    return refusing(f"torch.cuda.{name}", reason)
 
 
 def _forwarded(ours):
     if isinstance(ours, type):
-        return translated_class(ours, "torch.cuda")
-    return translated(ours) if callable(ours) else ours
-
-
-def _refusal(name: str):
-    reason = REFUSED.get(name, f"{compat.NAME} has no such function")
-
-    def refuse(*args, **kwargs):
-        raise NotSimulated(f"torch.cuda.{name} is not simulated: {reason}. Take the call out, or use a real GPU.")
-
-    return refuse
+        return shown_class(ours, "torch.cuda")
+    if callable(ours):
+        return translated(ours)
+    return tuple(ours)  # the generators, one per device
 
 
 class SilentNvtx:

@@ -13,7 +13,17 @@ import torch
 import torch.profiler
 from torch._subclasses.fake_tensor import FakeTensor
 
-from autograder.simgpu.cuda_shim import cuda_module, custom_operators, distributed, tensors, torch_module, wrappers
+from autograder.simgpu import streams as simgpu_streams
+from autograder.simgpu.cuda_shim import (
+    cuda_module,
+    custom_operators,
+    distributed,
+    streams,
+    tensors,
+    torch_module,
+    wrappers,
+)
+from autograder.simgpu.cuda_shim.arrays import no_array_interface
 from autograder.simgpu.cuda_shim.devices import TENSOR_DEVICE, TENSOR_IS_CUDA, shown_device_property
 from autograder.simgpu.generator import Generator
 
@@ -96,17 +106,35 @@ def _always(answer) -> Callable:
 
 
 def _cuda_rows() -> list[Replacement]:
-    """torch.cuda's functions, also where its submodules keep the same ones."""
+    """torch.cuda's functions, also where its submodules keep the same ones, and what they ask of C++."""
     rows = []
     reason = "answered for the simulated GPU (cuda_module.py)"
+    homes = ("memory", "random", "streams", "graphs", "green_contexts")
+    owners = (torch.cuda, *(getattr(torch.cuda, home) for home in homes if hasattr(torch.cuda, home)))
     for name, answer in sorted(cuda_module.answers().items()):
-        for owner in (torch.cuda, torch.cuda.memory, torch.cuda.random, torch.cuda.streams):
-            if hasattr(owner, name):
-                rows.append(Replacement(owner, name, lambda _, answer=answer: answer, reason))
-    for name in ("_snapshot", "_dump_snapshot", "_record_memory_history"):
-        ours = tensors.translated(getattr(torch.simgpu.memory, name))
-        rows.append(Replacement(torch.cuda.memory, name, lambda _, ours=ours: ours, reason))
-    return rows
+        rows += [Replacement(owner, name, _always_is(answer), reason) for owner in owners if hasattr(owner, name)]
+    for owner, name, refusal in cuda_module.refused_in_submodules():
+        rows.append(Replacement(owner, name, _always_is(refusal), "it cannot work here, and says so"))
+    for name, answer in cuda_module.IN_C.items():
+        rows.append(Replacement(torch._C, name, _always_is(answer), "torch.cuda's own functions ask for it"))
+    return rows + _stream_rows()
+
+
+def _stream_rows() -> list[Replacement]:
+    names_itself, no_streams = "it names itself torch.cuda's", "C++ has no streams of a device written in Python"
+    return [
+        Replacement(torch, "Stream", streams.general_stream, no_streams),
+        Replacement(torch, "Event", streams.general_event, no_streams),
+        Replacement(simgpu_streams.Stream, "device", streams.shown_device, _COMPARED),
+        Replacement(simgpu_streams.Event, "device", streams.shown_device, _COMPARED),
+        Replacement(simgpu_streams.Stream, "module", _always_is("torch.cuda"), names_itself),
+        Replacement(simgpu_streams.Event, "module", _always_is("torch.cuda"), names_itself),
+        Replacement(torch.Tensor, "__cuda_array_interface__", no_array_interface, "no CUDA library can read the address"),
+    ]
+
+
+def _always_is(answer) -> Callable:
+    return lambda original: answer
 
 
 @contextmanager
@@ -126,7 +154,7 @@ def replaced() -> Iterator[list[Replacement]]:
 
 def _replace(row: Replacement) -> Callable[[], None]:
     was_own = row.name in vars(row.owner)
-    original = vars(row.owner)[row.name] if was_own else getattr(row.owner, row.name)
+    original = vars(row.owner)[row.name] if was_own else getattr(row.owner, row.name, None)
     setattr(row.owner, row.name, row.make(original))
 
     def put_back() -> None:

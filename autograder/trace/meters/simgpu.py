@@ -15,37 +15,34 @@ class SimGpuMeter(LedgerMeter):
 
     def __init__(self, device: torch.device, recording: int) -> None:
         from autograder.simgpu.ledger import LEDGER
+        from autograder.simgpu.recording import Recorder
 
         super().__init__(LEDGER, device, recording)
         self._index = device.index or 0
         self._allocator = LEDGER.allocators[self._index]
-        self._own_history = False
+        self._recorder = Recorder(HISTORY_EVENTS, self._sites.frames)
 
     def start(self) -> None:
-        """Begin to watch, and keep the allocator's history unless the learner already does."""
-        self._own_history = self._allocator.history is None
-        if self._own_history:
-            self._allocator.record_history(True, HISTORY_EVENTS, frames=self._sites.frames)
+        """Begin to watch, and keep a history of its own: the learner's is the learner's."""
+        self._allocator.attach(self._recorder)
         super().start()
 
     def stop(self) -> None:
-        """Stop watching; the history is switched off again if it was ours."""
+        """Stop watching and noting; what was noted stays."""
         super().stop()
-        if self._own_history:
-            self._allocator.record_history(False, HISTORY_EVENTS)
-            self._own_history = False
+        self._allocator.detach(self._recorder)
 
     def snapshot(self) -> dict:
-        """Return the allocator's own snapshot."""
+        """Return the allocator's snapshot, with this recording's history."""
         self._ledger.drain()
-        return self._allocator.snapshot()
+        return self._allocator.snapshot(recorder=self._recorder)
 
     def _note(self, record) -> None:
         if record.block.pool.allocator is self._allocator:
             super()._note(record)
 
     def _place(self, record) -> Place | None:
-        return self._sites.noted(record.block.frames)
+        return self._sites.noted((record.block.stacks or {}).get(self._recorder))
 
     def _which(self) -> tuple:
         return (self._index,)

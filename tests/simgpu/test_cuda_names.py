@@ -1,0 +1,206 @@
+"""Every name of torch.cuda and of its submodules keeps its kind while it means the simulated GPU, and says what it cannot do."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import typing
+
+import pytest
+import torch
+
+from autograder.errors import NotSimulated
+from autograder.simgpu.cuda_shim import cuda_means_simgpu, cuda_module, table
+
+MODULES = {"torch.cuda": torch.cuda} | {
+    module.name: importlib.import_module(module.name)
+    for module in pkgutil.iter_modules(torch.cuda.__path__, "torch.cuda.")
+    if not module.name.startswith("torch.cuda._")
+}
+
+
+@pytest.fixture
+def cuda(device):
+    with cuda_means_simgpu():
+        yield torch.device("cuda", 0)
+
+
+def _names():
+    for path, module in MODULES.items():
+        for name in {*getattr(module, "__all__", ()), *(name for name in vars(module) if not name.startswith("_"))}:
+            if hasattr(module, name):
+                yield path, module, name
+
+
+def _kind(thing) -> str:
+    if inspect.isclass(thing):
+        return "class"
+    if inspect.ismodule(thing):
+        return "module"
+    return "callable" if callable(thing) else type(thing).__name__
+
+
+def test_every_name_keeps_its_kind(device):
+    """Is a class still a class, a module a module, a function a function?"""
+    before = {(path, name): _kind(getattr(module, name)) for path, module, name in _names()}
+    with cuda_means_simgpu():
+        during = {(path, name): _kind(getattr(module, name)) for path, module, name in _names()}
+    assert len(before) > 250
+    assert {key: (kind, during.get(key)) for key, kind in before.items() if during.get(key) != kind} == {}
+
+
+def test_every_name_of_torch_cuda_has_an_answer():
+    """Would a name added by a new torch be noticed?"""
+    names = {*torch.cuda.__all__, *torch.cuda.memory.__all__}
+    refused = {name for module, name in cuda_module.REFUSED if module == "cuda"}
+    legacy = {*cuda_module.LEGACY_TYPES, *cuda_module.LEGACY_STORAGES}
+    ours = {name for name in names if hasattr(torch.simgpu, name)} | legacy
+    assert names - ours - set(cuda_module.ANSWERED) - refused - cuda_module.LEFT == set()
+    asked = {name for name in cuda_module.ANSWERED if not name.startswith("_")} | refused
+    assert ours & asked == set(), "torch.simgpu has these by now"
+
+
+@pytest.mark.parametrize("key", cuda_module.REFUSED, ids=".".join)
+def test_what_is_refused_says_why(key, cuda):
+    """Does calling it raise the reason, whatever it is called with?"""
+    path, name = key
+    home = torch
+    for part in path.split("."):
+        home = getattr(home, part)
+    if not hasattr(home, name):
+        pytest.skip("this torch has no such name")
+    for arguments in ((), (1,), (None, 2)):
+        with pytest.raises(NotSimulated, match=rf"torch\.{path}\.{name} is not simulated: .{{10}}"):
+            getattr(home, name)(*arguments)
+
+
+def _asks_of_c(node) -> set[str]:
+    """Names of torch._C that a function or class uses and this torch does not have."""
+    found = {item.attr for item in ast.walk(node) if isinstance(item, ast.Attribute) and _is_c(item.value)}
+    return {name for name in found if not hasattr(torch._C, name)}
+
+
+def _is_c(value) -> bool:
+    return getattr(value, "attr", None) == "_C" or getattr(value, "id", None) == "_C"
+
+
+def test_nothing_ends_in_an_attribute_error_of_c(device):
+    """Is everything in torch.cuda that asks torch._C for CUDA replaced, refused, or answered there?"""
+    named = {(row.owner.__name__, row.name) for row in table._rows()}
+    open_ends = {}
+    for module in (torch.cuda, *(importlib.import_module(m.name) for m in pkgutil.iter_modules(torch.cuda.__path__, "torch.cuda."))):
+        for node in ast.parse(inspect.getsource(module)).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (module.__name__, node.name) not in named:
+                open_ends[module.__name__, node.name] = _asks_of_c(node) - set(cuda_module.IN_C)
+    made_by = {("torch.cuda.jiterator", "_JittedFunction")}  # by functions that are refused
+    assert {key: names for key, names in open_ends.items() if names and key not in made_by} == {}
+
+
+CLASSES = ("CUDAGraph", "graph", "ExternalStream", "GreenContext", "CUDAPluggableAllocator")
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_refused_class_is_a_class(name, cuda):
+    """Can libraries that are imported name it, ask for it and derive from it, as long as they make none?"""
+    kind = getattr(torch.cuda, name)
+
+    def annotated(thing: kind | None = None, more: typing.Optional[kind] = None) -> list[kind]:  # noqa: UP045
+        return []
+
+    class Derived(kind):
+        """One of its own."""
+
+    assert annotated() == [] and typing.get_type_hints(annotated)["thing"] == kind | None
+    assert not isinstance(3, kind) and not isinstance(None, kind | int)
+    assert issubclass(Derived, kind) and not issubclass(int, kind)
+    for refused in (kind, Derived):
+        with pytest.raises(NotSimulated, match=f"{name} is not simulated"):
+            refused()
+    assert kind.__name__ == name and kind.__module__.startswith("torch.cuda")
+
+
+def test_static_methods_of_a_refused_class_refuse_too(cuda):
+    with pytest.raises(NotSimulated, match="GreenContext is not simulated"):
+        torch.cuda.GreenContext.create(num_sms=2)
+
+
+def test_an_answered_class_is_the_device_s_own(cuda):
+    """Can torch.cuda's classes be derived from, asked for, and used without an object?"""
+
+    class Mine(torch.cuda.Event):
+        """One of its own."""
+
+    event, stream = Mine(enable_timing=True), torch.cuda.Stream()
+    event.record()
+    assert type(event) is Mine and isinstance(event, torch.cuda.Event) and isinstance(event, torch.Event)
+    assert isinstance(torch.cuda.current_stream(), torch.cuda.Stream) and isinstance(stream, torch.Stream)
+    assert not isinstance(stream, Mine) and not isinstance(3, torch.cuda.Stream)
+    assert torch.cuda.Stream.priority_range() == (0, -3)
+
+
+def test_streams_and_events_name_themselves_cuda(cuda):
+    """Do they say what a script would compare or print?"""
+    stream, event = torch.cuda.Stream(), torch.cuda.Event()
+    assert repr(event) == "<torch.cuda.Event uninitialized>" and (event.cuda_event, event.event_id) == (0, 0)
+    assert event.device is None
+    event.record(stream)
+    assert event.cuda_event == event.event_id != 0 and repr(event) == f"<torch.cuda.Event {event.cuda_event:#x}>"
+    assert repr(stream) == f"<torch.cuda.Stream device=cuda:0 cuda_stream={stream.cuda_stream:#x}>"
+    assert stream.device == event.device == cuda and stream.__cuda_stream__() == (0, stream.cuda_stream)
+
+
+@pytest.mark.parametrize("make", [lambda: "cuda", lambda: torch.device("cuda", 0), lambda: 0, lambda: None])
+def test_torch_s_own_streams_and_events_are_the_device_s(make, cuda):
+    """Do torch.Stream(device="cuda") and torch.Event("cuda") work, and their contexts?"""
+    stream, event = torch.Stream(device=make()), torch.Event(make(), enable_timing=True)
+    with stream:
+        assert torch.cuda.current_stream() == stream
+    event.record(stream)
+    stream.wait_event(event)
+    assert stream.query() and event.query() and stream.device == event.device == cuda
+    assert isinstance(stream, torch.Stream) and isinstance(event, torch.Event)
+
+
+STORAGES = sorted(cuda_module.LEGACY_STORAGES)
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+@pytest.mark.parametrize("name", STORAGES)
+def test_typed_storages_are_on_the_device(name, cuda):
+    """Does torch.cuda.IntStorage(10) make one, and does isinstance know it from the host's and from other types?"""
+    kind, host = getattr(torch.cuda, name), getattr(torch, name)
+    storage = kind(10).fill_(1)
+    assert isinstance(storage, kind) and storage.tolist() == [1] * 10 and storage.data_ptr() > 0
+    assert not isinstance(host(10), kind) and not isinstance(kind, kind) and issubclass(kind, torch.storage.TypedStorage)
+    assert isinstance(host(10).cuda(), kind) and not isinstance(storage.cpu(), kind)
+    others = [getattr(torch.cuda, other) for other in STORAGES if other != name]
+    assert not any(isinstance(storage, other) for other in others)
+
+
+def test_properties_are_all_there(cuda):
+    """Are the fields and the text those of torch's _CudaDeviceProperties, with whole numbers in them?"""
+    import re
+
+    properties = torch.cuda.get_device_properties(0)
+    text = re.fullmatch(
+        r"_CudaDeviceProperties\(name='[^']+', major=8, minor=0, total_memory=\d+MB, multi_processor_count=108, "
+        r"uuid=([0-9a-f-]{36}), pci_bus_id=\d+, pci_device_id=0, pci_domain_id=0, L2_cache_size=40MB\)",
+        repr(properties),
+    )
+    assert text and text[1] == str(properties.uuid) and len(properties.uuid.bytes) == 16
+    numbers = (
+        "major minor is_multi_gpu_board is_integrated multi_processor_count total_memory max_threads_per_block "
+        "max_threads_per_multi_processor warp_size shared_memory_per_block shared_memory_per_block_optin clock_rate "
+        "shared_memory_per_multiprocessor regs_per_multiprocessor memory_clock_rate memory_bus_width L2_cache_size "
+        "pci_bus_id pci_device_id pci_domain_id"
+    )
+    assert all(type(getattr(properties, field)) is int for field in numbers.split())
+    assert properties.total_memory == torch.cuda.mem_get_info()[1] and properties.gcnArchName == properties.name
+
+
+def test_no_array_interface(cuda):
+    """Is a device tensor no array to CuPy and Numba, in a sentence?"""
+    x = torch.ones(3, device="cuda")
+    assert not hasattr(x, "__cuda_array_interface__") and not hasattr(torch.ones(3), "__cuda_array_interface__")
+    with pytest.raises(NotSimulated, match="tensor.cpu"):
+        x.__cuda_array_interface__  # noqa: B018
