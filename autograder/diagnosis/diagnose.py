@@ -78,4 +78,4 @@ def _find_holders(report: Diagnosis, trace, alive: set[int], seconds: float) -> 
             report.notes.append(f"Holders were looked up for {_MOST_LOOKED_UP} of {group.count:,} tensors.")
     report.graph_nodes = search.graph_nodes
     if not search.complete:
-        report.notes.append(f"The search for holders stopped early, after {seconds:g} seconds: some may be missing.")
+        report.notes.append(f"The search for holders stopped early, after {seconds:.2g} s: some may be missing.")

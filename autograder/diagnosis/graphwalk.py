@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import torch
 
@@ -27,7 +28,7 @@ class GraphWalk:
         self._roots = Table()
         self._above = Table()
         self._wanted = wanted
-        self._walk(self._enter(tensors), budget)
+        self._walk(self._enter(budget.within(tensors)), budget)
 
     def savers(self, pointer: int) -> Refs:
         """Return the nodes that saved the storage at ``pointer``."""
@@ -51,7 +52,7 @@ class GraphWalk:
         self._climb(id(node))
         return self._above.get(id(node), Refs())
 
-    def _enter(self, tensors: Refs) -> Refs:
+    def _enter(self, tensors: Iterable[torch.Tensor]) -> Refs:
         """Register each tensor with its node, and with that of its ``.grad``, if ``create_graph=True`` gave it one."""
         stack = Refs()
         for tensor in tensors:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,8 @@ from typing import NamedTuple
 import torch
 
 _PACKAGE = str(Path(__file__).parents[1])
-_FEW = 64  # gc.get_referrers compares every reference with every target: above this a set is faster
+_FEW = 128  # gc.get_referrers compares every reference with every target: above this a set is faster
+_CHUNK = 512  # objects whose references are compared with that set at once
 
 
 class Refs(list):
@@ -41,6 +43,13 @@ class Budget:
             self.spent = True
         return not self.spent
 
+    def within(self, things: Iterable) -> Iterator:
+        """The things, one after the other, as long as there is time."""
+        for index, thing in enumerate(things):
+            if index % 1024 == 0 and not self.left():
+                return
+            yield thing
+
 
 @contextmanager
 def collector_paused():
@@ -57,10 +66,22 @@ def collector_paused():
 def live_tensors() -> Refs:
     """Return every tensor that has a Python object, whoever owns it.
 
-    ``issubclass(type(o), ...)`` and not ``isinstance``: the latter asks ``o.__class__``, which wakes lazy
-    objects of torch that print a FutureWarning.
+    Types are compared, and no object is asked ``isinstance``: that reads ``o.__class__``, which wakes lazy objects
+    of torch that print a FutureWarning.
     """
-    return Refs(o for o in gc.get_objects() if issubclass(type(o), torch.Tensor))
+    kinds = _with_subclasses(torch.Tensor)
+    everything = Refs(gc.get_objects())
+    return Refs(itertools.compress(everything, map(kinds.__contains__, map(type, everything))))
+
+
+def _with_subclasses(kind: type) -> set[type]:
+    found, ahead = set(), [kind]
+    while ahead:
+        kind = ahead.pop()
+        if kind not in found:
+            found.add(kind)
+            ahead.extend(type.__subclasses__(kind))
+    return found
 
 
 def storage_pointer(tensor: torch.Tensor) -> int:
@@ -121,11 +142,13 @@ def _referrers(level: Refs, budget: Budget) -> Iterator[object]:
         yield from gc.get_referrers(*level)
         return
     wanted = {id(child) for child in level}
-    for index, candidate in enumerate(Refs(gc.get_objects())):
-        if index % 4096 == 0 and not budget.left():
+    everything = Refs(gc.get_objects())
+    for start in range(0, len(everything), _CHUNK):
+        if not budget.left():
             return
-        if not wanted.isdisjoint(map(id, gc.get_referents(candidate))):
-            yield candidate
+        some = everything[start : start + _CHUNK]
+        if not wanted.isdisjoint(map(id, gc.get_referents(*some))):
+            yield from (one for one in some if not wanted.isdisjoint(map(id, gc.get_referents(one))))
 
 
 class Local(NamedTuple):

@@ -57,8 +57,8 @@ class HolderSearch:
         wanted = set(pointers)
         self._budget = Budget(seconds)
         everything = live_tensors()
-        self._tensors = self._by_pointer(everything, wanted, device)
-        self._gradients = self._find_gradients(everything, wanted)
+        self._tensors = self._by_pointer(self._budget.within(everything), wanted, device)
+        self._gradients = self._find_gradients(self._budget.within(everything), wanted)
         self._graph = GraphWalk(everything, wanted, self._budget)
         self._climber = Climber(self._budget, graph=self._graph)
         del everything
@@ -115,7 +115,7 @@ class HolderSearch:
         return start
 
     @staticmethod
-    def _by_pointer(tensors: Refs, wanted: set[int], device: str) -> Table:
+    def _by_pointer(tensors: Iterable[torch.Tensor], wanted: set[int], device: str) -> Table:
         found = Table()
         for tensor in tensors:
             if tensor.device.type == device and (pointer := storage_pointer(tensor)) in wanted:
@@ -123,7 +123,7 @@ class HolderSearch:
         return found
 
     @staticmethod
-    def _find_gradients(tensors: Refs, wanted: set[int]) -> Table:
+    def _find_gradients(tensors: Iterable[torch.Tensor], wanted: set[int]) -> Table:
         """Map a gradient's address to the leaves that own it: C++ holds ``.grad``, Python cannot see that."""
         found = Table()
         for tensor in tensors:

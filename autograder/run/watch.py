@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from autograder.diagnosis import Diagnosis, diagnose
+from autograder.run.looks import Looks
 from autograder.run.report import DeviceFigures, Report
 from autograder.run.script import Outcome
 from autograder.run.stepping import Stepping
@@ -12,15 +13,12 @@ from autograder.run.verdict import verdict_on, warmup_for
 from autograder.simgpu.eager import NOT_COMPILED
 from autograder.trace import record
 
-_FIRST_LOOK = 8
-_LOOK_SECONDS = 20.0
-
 
 class Watch:
     """The recording of one script.
 
     What a function's variables hold is gone when the function returns, so memory that has grown is diagnosed while
-    the loop runs: after 8 steps, 16, 32 and so on. The latest look that found something counts.
+    the loop runs, when ``Looks`` says. The latest look that found something counts.
     """
 
     def __init__(self, device: torch.device, title: str, kind: str | None):
@@ -29,7 +27,7 @@ class Watch:
         self._stepping = Stepping(self.recording, kind, self._after_step)
         self._looked: Diagnosis | None = None
         self._looked_at = 0
-        self._next_look = _FIRST_LOOK
+        self._looks = Looks()
 
     @property
     def trace(self):
@@ -59,13 +57,16 @@ class Watch:
 
     def _after_step(self) -> None:
         steps = len(self.trace.samples)
-        if steps < self._next_look:
+        seconds = self._looks.due(steps)
+        if not seconds:
             return
-        self._next_look *= 2
-        self.recording.settle_warmup(warmup_for(steps))
-        found = diagnose(self.trace.so_far(), seconds=_LOOK_SECONDS)
+        found = self._looks.taken(steps, lambda: self._look(steps, seconds))
         if found.groups:
             self._looked, self._looked_at = found, steps
+
+    def _look(self, steps: int, seconds: float) -> Diagnosis:
+        self.recording.settle_warmup(warmup_for(steps))
+        return diagnose(self.trace.so_far(), seconds=seconds)
 
     def report(self, outcome: Outcome) -> Report:
         """Everything that is worth telling, while what the script left behind is still there."""

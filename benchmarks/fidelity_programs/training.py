@@ -18,6 +18,8 @@ OPTIMIZERS = {
 }
 PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 STEPS = 5
+_LOSS_SCALE = 2.0**4
+"""Too small to overflow: a step that is skipped makes no optimizer state, and which one is depends on rounding."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def make_step(program: Program, device: torch.device, full: bool):
     model = task.model.to(device)
     optimizer = OPTIMIZERS[program.optimizer](model.parameters())
     dtype = PRECISIONS[program.precision]
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
+    scaler = torch.amp.GradScaler(device.type, init_scale=_LOSS_SCALE, enabled=dtype is torch.float16)
 
     def step():
         optimizer.zero_grad()
