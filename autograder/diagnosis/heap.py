@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 _PACKAGE = str(Path(__file__).parents[1])
 _FEW = 128  # gc.get_referrers compares every reference with every target: above this a set is faster
@@ -86,6 +87,8 @@ def _with_subclasses(kind: type) -> set[type]:
 
 def storage_pointer(tensor: torch.Tensor) -> int:
     """Return the address of a tensor's bytes, or 0 where it has none (meta, fake, sparse, freed)."""
+    if isinstance(tensor, FakeTensor):  # it would warn
+        return 0
     try:
         with torch._C.DisableTorchFunctionSubclass():
             return tensor.untyped_storage().data_ptr()

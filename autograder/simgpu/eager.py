@@ -6,6 +6,7 @@ is, a module with ``_orig_mod`` or a function, and runs uncompiled. Here torch.c
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,8 @@ _SENTENCE = (
 )
 
 
+_OUR_HOOKS = r"Using `torch\.compile\(module\)` when there are global hooks"
+"""A recording counts forward calls by such a hook, and nothing is compiled that could miss it."""
 _told_elsewhere: list[bool] = []
 
 
@@ -45,6 +48,7 @@ def _run_eagerly(original):
             return lambda decorated: compile(decorated, mode=mode, options=options, backend=backend, **others)
         _note(model)
         torch.compiler.set_stance("force_eager")
+        warnings.filterwarnings("ignore", _OUR_HOOKS, category=UserWarning)
         return original(model, backend="eager", **others)
 
     return compile

@@ -20,10 +20,11 @@ def register(devices: int | None = None) -> None:
     count = wanted_count(devices)
 
     compat.register_device(device_module, guard.DeviceGuard())
-    from autograder.simgpu import bindings, patches  # these need the device's name
+    from autograder.simgpu import bindings, patches, sharing  # these need the device's name
 
     sys.modules[f"torch.{compat.NAME}.memory"] = device_module.memory
     bindings.install()
+    sharing.install()
     patches.install()
     patches.patch_accelerator(device_module)
     os.register_at_fork(after_in_child=LEDGER.after_fork)
