@@ -30,7 +30,16 @@ def differences(which, shard, shards, log):
     """What differs, by name; fails with the name of what killed the process."""
     deadly = []
     while len(deadly) < MOST_DEADLY:
-        command = [sys.executable, "-m", "tests.simgpu.empty_samples", which, str(shard), str(shards), str(log), *deadly]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.simgpu.empty_samples",
+            which,
+            str(shard),
+            str(shards),
+            str(log),
+            *deadly,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode == 0:
             return json.loads(done.stdout.splitlines()[-1])
