@@ -162,7 +162,7 @@ def sample_call(schema):
             continue
         if kind == "Tensor":
             found.append(torch.ones(2, 2, device=device))
-        elif kind.startswith("List[Tensor") or kind.startswith("List[Optional[Tensor"):
+        elif kind.startswith(("List[Tensor", "List[Optional[Tensor")):
             found.append([torch.ones(2, 2, device=device)])
         elif kind.startswith("Optional"):
             found.append(None)
