@@ -106,6 +106,19 @@ def test_a_put_that_accumulates_sorts(device, ledger):
     assert passing(lambda: x.index_put_((index,), one, accumulate=True), ledger) == 4 * 4096 * 8 + 4096 * 8 * 4
 
 
+def test_group_norm(device, ledger):
+    """GIVEN 8 samples, 256 channels, 16 groups THEN 2 numbers per channel forward, 3 and 2 per group backward."""
+    x, weight = torch.rand(8, 256, 16, device=device), torch.ones(256, device=device)
+    channels, groups = 8 * 256 * 4, 8 * 16 * 4
+    statistics = 2 * groups  # kept for backward, or let go of
+    assert passing(lambda: F.group_norm(x, 16), ledger) == statistics
+    assert passing(lambda: F.group_norm(x, 16, weight, weight), ledger) == statistics + 2 * channels
+    _, mean, rstd = torch.native_group_norm(x, weight, weight, 8, 256, 16, 16, 1e-5)
+    backward = torch.ops.aten.native_group_norm_backward
+    arguments = (x, x, mean, rstd, weight, 8, 256, 16, 16, [True] * 3)
+    assert passing(lambda: backward(*arguments), ledger) == 3 * channels + 2 * groups
+
+
 # --- cuBLASLt
 @pytest.fixture
 def counting():
