@@ -13,6 +13,7 @@ import torch
 
 from autograder.simgpu import schema
 from autograder.simgpu.dispatch import on_host, run
+from autograder.simgpu.errors_like_cuda import found_type, type_in_cuda
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import unwrap, wrap
 
@@ -20,7 +21,6 @@ _aten = torch.ops.aten
 _PLAN = schema.plan(_aten.native_batch_norm.default)
 _BACKWARD = _aten.native_batch_norm_backward.default
 _HALVES = (torch.float16, torch.bfloat16)
-_NAMES = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
 _CUDNN_LARGEST_BATCH = {True: 880801, False: 65535}  # training or not
 
 
@@ -30,7 +30,7 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
 
     Raises RuntimeError for weights that are neither of the input's type nor float32 beside half precision.
     """
-    _check_types(input, weight, bias)
+    _check_types(input, weight, bias, _cudnn_takes(input, weight, bias, running_mean, training))
     if not input.numel():  # PyTorch's CPU kernel divides by the number of rows
         return torch.empty_like(input), *_statistics_of_nothing(input)
     keeps_some = training or not _cudnn_takes(input, weight, bias, running_mean, training)
@@ -96,13 +96,19 @@ def _wide(tensor):
     return tensor.float() if tensor is not None and tensor.dtype in _HALVES else tensor
 
 
-def _check_types(input, weight, bias):
+def _check_types(input, weight, bias, by_cudnn):
     """Parameters are of the input's type, or float32 beside half precision (is_mixed_type in Normalization.cu)."""
     accepted = (input.dtype, torch.float32) if input.dtype in _HALVES else (input.dtype,)
     for parameter in (weight, bias):
-        if parameter is not None and parameter.dtype not in accepted:
-            names = (_NAMES.get(dtype, dtype) for dtype in (input.dtype, parameter.dtype))
-            raise RuntimeError("expected scalar type {} but found {}".format(*names))
+        if parameter is None or parameter.dtype in accepted:
+            continue
+        if by_cudnn:
+            raise RuntimeError(
+                "Expected tensor for argument #1 'input' to have the same type as tensor for argument #2 'weight'; but type "
+                f"{type_in_cuda(input)} does not equal {type_in_cuda(parameter)} (while checking arguments for "
+                "cudnn_batch_norm)"
+            )
+        raise found_type(input.dtype, parameter.dtype)
 
 
 def _cudnn_takes(input, weight, bias, running_mean, training) -> bool:

@@ -6,6 +6,7 @@ import torch
 
 from autograder.simgpu import schema
 from autograder.simgpu.dispatch import run
+from autograder.simgpu.errors_like_cuda import type_in_cuda
 from autograder.simgpu.registry import kernel
 
 _FORWARD = schema.plan(torch.ops.aten.convolution.default)
@@ -17,7 +18,7 @@ def convolution(input, weight, *rest):
     """All of conv1d to conv_transpose3d."""
     if input.device != weight.device:
         raise RuntimeError(
-            f"Input type ({_type_name(input)}) and weight type ({_type_name(weight)}) should be the same"
+            f"Input type ({type_in_cuda(input)}) and weight type ({type_in_cuda(weight)}) should be the same"
         )
     return run(_FORWARD, (input, weight, *rest), {})
 
@@ -33,7 +34,3 @@ def convolution_backward(grad, input, weight, stride, padding, dilation, transpo
         (grad, input, weight, bias_size, stride, padding, dilation, transposed, output_padding, groups, mask),
         {},
     )
-
-
-def _type_name(tensor) -> str:
-    return tensor.type().replace("torch.simgpu.", "torch.cuda.")

@@ -8,7 +8,17 @@ import re
 import torch
 from torch.autograd.graph import increment_version
 
-from autograder.simgpu import compat, determinism, interrupts, randomness, refusals, schema, scratch, wider_types, workspaces
+from autograder.simgpu import (
+    compat,
+    determinism,
+    interrupts,
+    randomness,
+    refusals,
+    schema,
+    scratch,
+    wider_types,
+    workspaces,
+)
 from autograder.simgpu.device_asserts import ASSERTS, unrun
 from autograder.simgpu.devices import DEVICES, OURS, home
 from autograder.simgpu.errors_like_cuda import check_mixed, check_scalars, device_mismatch

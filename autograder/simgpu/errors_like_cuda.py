@@ -6,6 +6,8 @@ import torch
 
 from autograder.simgpu.devices import DEVICES, OURS
 
+_TYPE_NAMES = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
+
 
 def check_mixed(plan, args, kwargs, on_host) -> None:
     """Refuse what CUDA refuses of operands on the CPU beside others on the device.
@@ -103,3 +105,14 @@ def check_ordinal(device) -> None:
     """An index that no device has is CUDA's "invalid device ordinal"."""
     if device is not None and device.type in OURS and device.index:
         DEVICES.check(device.index)
+
+
+def type_in_cuda(tensor) -> str:
+    """``tensor.type()`` as it reads on CUDA, such as torch.cuda.FloatTensor."""
+    return tensor.type().replace(f"torch.{compat.NAME}.", "torch.cuda.")
+
+
+def found_type(expected: torch.dtype, found: torch.dtype) -> RuntimeError:
+    """A kernel's data_ptr<T>() of a tensor of another type (Tensor::data_ptr in ATen/templates/TensorMethods.cpp)."""
+    names = (_TYPE_NAMES.get(dtype, str(dtype).removeprefix("torch.")) for dtype in (expected, found))
+    return RuntimeError("expected scalar type {} but found {}".format(*names))

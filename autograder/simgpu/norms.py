@@ -10,6 +10,7 @@ import torch
 
 from autograder.simgpu import compat, schema
 from autograder.simgpu.dispatch import on_host, run
+from autograder.simgpu.errors_like_cuda import found_type
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import unwrap, wrap
 
@@ -19,7 +20,6 @@ _LAYER_BACKWARD = _aten.native_layer_norm_backward.default
 _GROUP = schema.plan(_aten.native_group_norm.default)
 _RMS = schema.plan(_aten._fused_rms_norm.default)
 _HALVES = (torch.float16, torch.bfloat16)
-_NAMES = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
 
 
 @kernel("native_layer_norm")
@@ -47,11 +47,7 @@ def _check_types(input, weight, bias):
     """CUDA's kernels read weight and bias as the input's type (const_data_ptr<T>; pytorch/pytorch#135969, #188503)."""
     for parameter in (weight, bias):
         if parameter is not None and parameter.dtype != input.dtype:
-            raise _found_type(input.dtype, parameter.dtype)
-
-
-def _found_type(expected, found) -> RuntimeError:
-    return RuntimeError(f"expected scalar type {_NAMES.get(expected, expected)} but found {_NAMES.get(found, found)}")
+            raise found_type(input.dtype, parameter.dtype)
 
 
 @kernel("rms_norm", keys=(compat.AUTOGRAD_KEY, compat.KERNEL_KEY))

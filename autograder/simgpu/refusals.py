@@ -66,7 +66,9 @@ def missing(plan, error: NotImplementedError) -> NotImplementedError:
         return error
     name = str(plan.op)
     if plan.name in operator_table.with_kernel_for("CUDA"):
-        return NotSimulated(f"{name} is one of CUDA's own operators that the simulated GPU lacks (docs/simulated_gpu.md)")
+        return NotSimulated(
+            f"{name} is one of CUDA's own operators that the simulated GPU lacks (docs/simulated_gpu.md)"
+        )
     return NotSimulated(f"{name} has no kernel that the simulated GPU could run: {str(error).splitlines()[0][:200]}")
 
 

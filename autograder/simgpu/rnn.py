@@ -58,6 +58,8 @@ def _register(kind: str) -> None:
 
     def packed(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional):
         arguments = (has_biases, num_layers, dropout, train, bidirectional)
+        if not batch_sizes.numel():  # PackedSequence.cpp makes none; RNN.cpp would read past the end
+            raise RuntimeError("Cannot pack empty tensors.")
         if not use_cudnn(data):
             check_one_device(data, hidden=hx if isinstance(hx, (list, tuple)) else [hx], parameter=params)
             return compat.composite(packet.data)(data, batch_sizes, hx, params, *arguments)

@@ -46,7 +46,12 @@ _TAKING_NUMBERS = {"add", "sub", "subtract", "mul", "multiply", "div", "divide",
 _INDEXING = {"index", "_unsafe_index"}
 _PUTTING = {"index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put"}
 # Arguments that must be on the CPU (convert_tensor_to_scalar_list in ATen/native/ForeachUtils.h).
-_ON_HOST = {"_foreach_addcmul.Tensor", "_foreach_addcmul_.Tensor", "_foreach_addcdiv.Tensor", "_foreach_addcdiv_.Tensor"}
+_ON_HOST = {
+    "_foreach_addcmul.Tensor",
+    "_foreach_addcmul_.Tensor",
+    "_foreach_addcdiv.Tensor",
+    "_foreach_addcdiv_.Tensor",
+}
 # Operators whose CUDA kernels ask for a cuBLAS handle (ATen/native/cuda/Blas.cpp).
 _MULTIPLYING = {"mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "_addmm_activation"}
 _RESIZING = {"aten::resize_as_", "aten::resize_", "aten::set_"}

@@ -1,7 +1,8 @@
 """What CUDA's kernels take beside their results for the length of one call, where the source says how much.
 
 Sources: aten/src/ATen/native/cuda/SoftMax.cu (softmax_backward_cuda_out, host_softmax, host_softmax_backward,
-masked_softmax_cuda, masked_softmax_backward_cuda), Indexing.cu (index_put_with_sort_kernel).
+masked_softmax_cuda, masked_softmax_backward_cuda), Indexing.cu (index_put_with_sort_kernel), group_norm_kernel.cu
+(GroupNormKernelImplInternal, GroupNormBackwardKernelImplInternal).
 """
 
 from __future__ import annotations
@@ -78,12 +79,37 @@ def _sorted_indices(self, indices, values, accumulate=False, unsafe=False):
     return taken
 
 
+def _group_norm(input, weight, bias, batch, channels, pixels, groups, eps):
+    """A factor and a term for each channel of each sample."""
+    if pixels == 1 or weight is None and bias is None or not input.numel():
+        return []
+    return [_accumulated(input, batch, channels) for _ in range(2)]
+
+
+def _group_norm_backward(grad, input, mean, rstd, weight, batch, channels, pixels, groups, mask):
+    """Two sums per channel, and for the input's gradient a factor per channel and two terms per group."""
+    if not input.numel():
+        return []
+    taken = [_accumulated(input, batch, channels) for _ in range(2)]
+    if pixels > 1 and mask[0]:
+        taken += [_accumulated(input, batch, groups) for _ in range(2)]
+        taken += [] if weight is None else [_accumulated(input, batch, channels)]
+    return taken
+
+
+def _accumulated(like, *shape):
+    dtype = torch.float32 if like.dtype in (torch.float16, torch.bfloat16) else like.dtype
+    return torch.empty(shape, dtype=dtype, device=like.device)
+
+
 #: Operator: what its kernel takes, as tensors.
 SCRATCH = {
     "_softmax": _softmax,
     "_log_softmax": _softmax,
     "_softmax_backward_data": _softmax_backward,
     "_log_softmax_backward_data": _log_softmax_backward,
+    "native_group_norm": _group_norm,
+    "native_group_norm_backward": _group_norm_backward,
     "_masked_softmax": _masked_softmax,
     "_masked_softmax_backward": _masked_softmax_backward,
     "index_put_": _sorted_indices,

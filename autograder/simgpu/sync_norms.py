@@ -15,8 +15,6 @@ from autograder.simgpu.storage import unwrap, wrap
 _HALVES = (torch.float16, torch.bfloat16)
 
 
-
-
 def _wide(tensor):
     """Host numbers in the type that CUDA accumulates in."""
     return tensor.float() if tensor.dtype in _HALVES else tensor
@@ -79,7 +77,9 @@ def gather_stats_with_counts(input, mean, invstd, running_mean, running_var, mom
 @kernel("batch_norm_backward_reduce")
 def backward_reduce(grad_out, input, mean, invstd, weight, input_g, weight_g, bias_g):
     """Returns (sum of grad, sum of grad * (input - mean), weight's gradient, bias's), those asked for."""
-    check_one_device("batch_norm_backward_reduce", grad_out=grad_out, input=input, mean=mean, invstd=invstd, weight=weight)
+    check_one_device(
+        "batch_norm_backward_reduce", grad_out=grad_out, input=input, mean=mean, invstd=invstd, weight=weight
+    )
     grad, host = _wide(unwrap(grad_out)), _wide(unwrap(input))
     total = grad.sum(_others(grad))
     scaled = (grad * (host - _over_channels(unwrap(mean), host))).sum(_others(grad))

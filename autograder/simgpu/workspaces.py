@@ -84,9 +84,9 @@ def for_product(short: str, args: tuple, kwargs: dict) -> None:
         return
     where = (_handle(), device.index, _stream())
     _take(("cublas", *where), chosen_size(), device)
-    if short == "addmm" and _goes_through_lt(*args[:3], kwargs):
-        if os.environ.get("TORCH_CUBLASLT_UNIFIED_WORKSPACE") != "1":
-            _take(("cublaslt", *where), chosen_lt_size(), device)
+    apart = os.environ.get("TORCH_CUBLASLT_UNIFIED_WORKSPACE") != "1"
+    if apart and short == "addmm" and _goes_through_lt(*args[:3], kwargs):
+        _take(("cublaslt", *where), chosen_lt_size(), device)
 
 
 def _goes_through_lt(bias, first, second, kwargs) -> bool:

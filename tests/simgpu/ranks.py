@@ -33,6 +33,7 @@ def main(rank: int, folder: str) -> None:
         found[f"ddp {name}"] = ddp(rank, device, **options)
     found["ddp on cpu"] = ddp(rank, torch.device("cpu"), measured=False)
     found["no_sync"] = without_sync(rank, device)
+    found["sync batch norm"] = sync_batch_norm(rank, device)
     gc.collect()
     found["left after ddp"] = torch.simgpu.memory_allocated()
     found["fsdp"], found["fsdp on cpu"] = fsdp(rank, device), fsdp(rank, torch.device("cpu"), measured=False)
@@ -133,6 +134,24 @@ def ddp(rank: int, device, measured: bool = True, **options) -> dict:
         wrapped(batch(rank, step, device)).pow(2).mean().backward()
         ratios += [torch.simgpu.memory_allocated() / nbytes] if measured else []
     return {"ratios": ratios, "gradient": module[0].weight.grad[0].tolist()}
+
+
+def sync_batch_norm(rank: int, device: torch.device) -> float:
+    """How far this rank's part of a batch is from batch norm of the whole: result, gradient, running variance."""
+    torch.manual_seed(0)
+    x, weights = torch.randn(RANKS * 3, 4, 5), torch.randn(RANKS * 3, 4, 5)
+    mine = slice(3 * rank, 3 * rank + 3)
+    whole, part = nn.BatchNorm1d(4), nn.SyncBatchNorm(4).to(device)
+    expected_input, actual_input = x.clone().requires_grad_(), x[mine].to(device).requires_grad_()
+    expected, actual = whole(expected_input), part(actual_input)
+    (expected * weights).sum().backward()
+    (actual * weights[mine].to(device)).sum().backward()
+    pairs = (
+        (expected[mine], actual),
+        (expected_input.grad[mine], actual_input.grad),
+        (whole.running_var, part.running_var),
+    )
+    return max((one - other.cpu()).abs().max().item() for one, other in pairs)
 
 
 def without_sync(rank: int, device) -> dict:

@@ -65,9 +65,7 @@ REFUSED = {
     "upsample_bilinear2d_aa_backward_out_cuda": backward(
         lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True), 1, 1, 4, 4
     ),
-    "upsample_bilinear2d_backward_out_cuda": backward(
-        lambda x: aten.upsample_bilinear2d(x, [8, 8], False), 1, 1, 4, 4
-    ),
+    "upsample_bilinear2d_backward_out_cuda": backward(lambda x: aten.upsample_bilinear2d(x, [8, 8], False), 1, 1, 4, 4),
     "upsample_trilinear3d_backward_out_cuda": backward(
         lambda x: aten.upsample_trilinear3d(x, [8, 8, 8], False), 1, 1, 4, 4, 4
     ),
@@ -121,7 +119,9 @@ def test_refused(name, device, deterministic):
 
 
 ALLOWED = {
-    "sum of a scatter": lambda d: torch.ones(4, device=d).scatter_reduce(0, indices(d, 0, 0), torch.ones(2, device=d), "sum"),
+    "sum of a scatter": lambda d: torch.ones(4, device=d).scatter_reduce(
+        0, indices(d, 0, 0), torch.ones(2, device=d), "sum"
+    ),
     "scatter_add": lambda d: torch.ones(4, device=d).scatter_add(0, indices(d, 0, 0), torch.ones(2, device=d)),
     "scatter": lambda d: torch.ones(4, device=d).scatter(0, indices(d, 0, 0), torch.ones(2, device=d)),
     "largest of a scatter": lambda d: torch.ones(4, device=d).scatter_reduce(
@@ -166,7 +166,9 @@ def filled(tensor) -> bool:
     return bool((tensor == (True if tensor.dtype is torch.bool else torch.iinfo(tensor.dtype).max)).all())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64, torch.int64, torch.uint8, torch.bool])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.complex64, torch.int64, torch.uint8, torch.bool]
+)
 def test_memory_is_filled(dtype, device, deterministic):
     """GIVEN new memory that nothing was written to THEN NaN, the largest integer or True; what was there stays."""
     options = {"dtype": dtype, "device": device}

@@ -123,7 +123,9 @@ def test_does_the_same_training_give_the_same_numbers_on_either(gpus):
 ], ids=range(9))  # fmt: skip
 def test_do_two_devices_mixed_raise_in_cudas_words(gpus, operation):
     a, b = torch.ones(2, 2, device=gpus[0]), torch.ones(2, 2, device=gpus[1])
-    with pytest.raises(RuntimeError, match="Expected (all tensors|query, key, and value) to (be on|have) the same device"):
+    with pytest.raises(
+        RuntimeError, match="Expected (all tensors|query, key, and value) to (be on|have) the same device"
+    ):
         operation(a, b)
 
 

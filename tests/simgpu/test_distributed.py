@@ -50,6 +50,10 @@ def test_ddps_gradients_are_those_of_the_cpu_and_equal_on_both_ranks(found):
         assert found[0][name]["gradient"] == pytest.approx(found[0]["ddp on cpu"]["gradient"], rel=1e-5)
 
 
+def test_sync_batch_norm_over_two_ranks_is_batch_norm_of_all(found):
+    assert max(rank["sync batch norm"] for rank in found) < 1e-5
+
+
 def test_no_sync_leaves_ranks_apart_until_the_next_backward(found):
     first, second = (rank["no_sync"] for rank in found)
     assert first["between"] != second["between"] and first["after"] == second["after"]

@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from autograder.simgpu import registry
+from tests.simgpu import empty_kernels
+
 pytest.importorskip("expecttest")
 pytest.importorskip("hypothesis")
 
@@ -30,7 +33,16 @@ def differences(which, shard, shards, log):
     """What differs, by name; fails with the name of what killed the process."""
     deadly = []
     while len(deadly) < MOST_DEADLY:
-        command = [sys.executable, "-m", "tests.simgpu.empty_samples", which, str(shard), str(shards), str(log), *deadly]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.simgpu.empty_samples",
+            which,
+            str(shard),
+            str(shards),
+            str(log),
+            *deadly,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode == 0:
             return json.loads(done.stdout.splitlines()[-1])
@@ -52,6 +64,15 @@ def test_modules_with_an_empty_dimension(tmp_path):
     """The same for modules, training and in evaluation, with gradients and without."""
     different = differences("modules", 0, 1, tmp_path / "last")
     assert not different, "\n".join(f"{name}: {what}" for name, what in different.items())
+
+
+def test_every_kernel_of_ours_lives_through_nothing(tmp_path):
+    """GIVEN each kernel that signed in WHEN called with nothing in it THEN a result or an error, not a signal."""
+    assert {name for name, _, _ in registry.KERNELS} == empty_kernels.SWEPT | empty_kernels.CALLS.keys()
+    log = tmp_path / "last"
+    command = [sys.executable, "-W", "ignore", "-m", "tests.simgpu.empty_kernels", str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{log.read_text()}: {done.returncode} {done.stderr[-1000:]}"
 
 
 @pytest.mark.parametrize("shape", [(0, 10), (2, 0)], ids=["no batch", "no tokens"])
