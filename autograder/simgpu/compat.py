@@ -39,6 +39,7 @@ _REQUIRED = {
     "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
     "torch.utils._device._device_constructors": "lets set_default_device() know a replaced factory",
     "torch._C._current_autograd_node": "tells on which device a backward node runs",
+    "torch._C._autograd._get_sequence_nr": "tells on which stream a backward node runs",
     "torch.Generator._cdata": "tells a generator of the device from one of the CPU",
     "torch.nn.parameter.UninitializedTensorMixin._allowed_methods": "lets lazy modules move by a replaced Tensor.to",
     "torch.Tensor._use_count": "tells whether a graph holds a tensor",
@@ -108,6 +109,7 @@ def _late() -> dict:
         "swap_tensor_impl": torch._C._swap_tensor_impl,
         "DEVICE_TYPE": int(device_type()),
         "current_autograd_node": torch._C._current_autograd_node,
+        "next_sequence_number": torch._C._autograd._get_sequence_nr,
         "alias": torch.ops.aten.alias.default._handle.redispatch_boxed,
     }
 

@@ -17,7 +17,7 @@ import torch
 
 from autograder.errors import SimGpuUnavailable
 from autograder.simgpu import frames, interrupts
-from autograder.simgpu.allocator import AllocatorSettings, CachingAllocator, OutOfMemory, stream_key
+from autograder.simgpu.allocator import AllocatorSettings, Block, CachingAllocator, OutOfMemory, stream_key
 from autograder.simgpu.counters import Counters
 from autograder.simgpu.device_asserts import ASSERTS
 from autograder.simgpu.devices import DEVICES
@@ -124,6 +124,7 @@ class Ledger:
         self.settles: Callable[[], None] | None = None
         self._lock = threading.RLock()
         self._live: dict[int, _Death] = {}
+        self._raw: dict[int, Block] = {}
         self._on_death: Callable[[_Death], None] = _deaths.append
         self._zero()
 
@@ -132,8 +133,8 @@ class Ledger:
         self._peer_count = self._peer_bytes = 0
 
     # memory
-    def allocate(self, nbytes: int, index: int = 0):
-        """A block of at least ``nbytes`` on a device, for its current stream.
+    def allocate(self, nbytes: int, index: int = 0, stream: int | None = None):
+        """A block of at least ``nbytes`` on a device, for its current stream or another.
 
         Raises torch.OutOfMemoryError, or RuntimeError in a forked child.
         """
@@ -149,10 +150,29 @@ class Ledger:
             if _deaths or _chores:
                 self.drain()
             try:
-                stream = 0 if self.stream_now is None else self.stream_now(index)
+                if stream is None:
+                    stream = 0 if self.stream_now is None else self.stream_now(index)
                 return self.allocators[index].malloc(nbytes, stream)
             except OutOfMemory as error:
                 raise torch.OutOfMemoryError(str(error)) from None
+
+    def allocate_raw(self, nbytes: int, index: int, stream: int) -> int:
+        """The address of a block that no storage owns, 0 for no bytes. Raises as ``allocate`` does."""
+        if not nbytes:
+            return 0
+        block = self.allocate(nbytes, index, stream)
+        self._raw[block.address] = block
+        return block.address
+
+    def free_raw(self, address: int) -> None:
+        """Give back the block that ``allocate_raw`` gave. Raises RuntimeError, in CUDA's words, if none is there."""
+        if not address:
+            return
+        with self._lock:
+            block = self._raw.pop(address, None)
+            if block is None:
+                raise RuntimeError(f"invalid device pointer: {address:#x}")
+            block.pool.allocator.free(block, stacks=block.pool.allocator.stacks_for_release())
 
     def drain(self) -> None:
         """Give the blocks of dead storages back to the allocator."""

@@ -92,8 +92,14 @@ def test_nothing_ends_in_an_attribute_error_of_c(device):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (module.__name__, node.name) not in named:
                 open_ends[module.__name__, node.name] = _asks_of_c(node) - set(cuda_module.IN_C)
-    made_by = {("torch.cuda.jiterator", "_JittedFunction")}  # by functions that are refused
-    assert {key: names for key, names in open_ends.items() if names and key not in made_by} == {}
+    assert {key: names for key, names in open_ends.items() if names} == {}
+
+
+def test_a_kernel_of_one_s_own_can_be_named_but_not_run(cuda):
+    """Can libraries that make jiterator functions be imported, and does calling one give the reason?"""
+    function = torch.cuda.jiterator._create_jit_fn("template <typename T> T twice(T x) { return x + x; }")
+    with pytest.raises(NotSimulated, match="jiterator is not simulated: it compiles a kernel"):
+        function(torch.ones(2, device="cuda"))
 
 
 CLASSES = ("CUDAGraph", "graph", "ExternalStream", "GreenContext", "CUDAPluggableAllocator")
@@ -204,3 +210,26 @@ def test_no_array_interface(cuda):
     assert not hasattr(x, "__cuda_array_interface__") and not hasattr(torch.ones(3), "__cuda_array_interface__")
     with pytest.raises(NotSimulated, match="tensor.cpu"):
         x.__cuda_array_interface__  # noqa: B018
+
+
+def test_blocks_without_a_tensor(cuda):
+    """Do caching_allocator_alloc() and its counterpart give and take blocks of the device, counted like tensors?"""
+    before = torch.cuda.memory_allocated()
+    address = torch.cuda.caching_allocator_alloc(100_000, stream=torch.cuda.Stream())
+    assert torch.cuda.memory_allocated() - before == 100_352
+    assert address in {block["address"] for segment in torch.cuda.memory_snapshot() for block in segment["blocks"]}
+    torch.cuda.caching_allocator_delete(address)
+    assert torch.cuda.memory_allocated() == before and torch.cuda.caching_allocator_alloc(0) == 0
+    with pytest.raises(RuntimeError, match="invalid device pointer"):
+        torch.cuda.caching_allocator_delete(address)
+
+
+def test_observers_are_told_before_memory_runs_out(cuda):
+    """Does the observer of PyTorch's memory tutorial see device, request, total and free bytes, and a usable snapshot?"""
+    seen = []
+    torch._C._cuda_attach_out_of_memory_observer(lambda *told: seen.append((*told, len(torch.cuda.memory_snapshot()))))
+    free, total = torch.cuda.mem_get_info()
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.empty(2 * total, dtype=torch.uint8, device="cuda")
+    torch.simgpu.memory.LEDGER.allocator.oom_observers.clear()
+    assert [told[:3] for told in seen] == [(0, 2 * total, total)] and free <= seen[0][3] <= total
