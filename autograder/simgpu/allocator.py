@@ -104,7 +104,7 @@ class CachingAllocator(Readings, Tuning, Recording):
         remaining = block.size - size
         was_split = block.previous is not None or block.next is not None
         if remaining >= pool.smallest_remainder and (size < self._split_limit or pool.is_small):
-            pool.insert(block.cut(size))
+            pool.insert(block.split_off(size))
             if block.segment is None:
                 if was_split:
                     stats.idle_nbytes -= size
