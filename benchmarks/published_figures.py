@@ -8,6 +8,7 @@ a laptop has only allocate: nothing touches the host's pages then.
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -92,7 +93,7 @@ def four_wide_layers() -> tuple[float]:
     widths = (3000, 10000, 50000, 20000, 1234)
     kept = [
         torch.empty(shape, device="simgpu")
-        for inputs, outputs in zip(widths, widths[1:])
+        for inputs, outputs in itertools.pairwise(widths)
         for shape in ((outputs, inputs), (outputs,))
     ]
     return (torch.simgpu.memory_allocated() / 1e9 + 0 * len(kept),)
@@ -147,7 +148,9 @@ def main() -> int:
         ours = measured(figure)
         agree = agree and ours == figure.printed
         print(f"{figure.name}\n  {figure.source} ({figure.gpu}, torch {figure.torch})")
-        print(f"  printed {figure.printed} {figure.unit}\n  here    {ours}  {'equal' if ours == figure.printed else 'DIFFERS'}")
+        print(
+            f"  printed {figure.printed} {figure.unit}\n  here    {ours}  {'equal' if ours == figure.printed else 'DIFFERS'}"
+        )
     return 0 if agree else 1
 
 

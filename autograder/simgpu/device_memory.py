@@ -18,6 +18,7 @@ from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.mempool import MemPool, use_mem_pool  # noqa: F401 - this module's interface
 from autograder.simgpu.snapshot import take_snapshot
 
+
 def _allocator(device=None):
     LEDGER.drain()
     return LEDGER.allocators[DEVICES.resolve(device)]

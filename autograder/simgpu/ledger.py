@@ -84,7 +84,9 @@ class _Death(weakref.ref):
 
 
 @interrupts.entered_undisturbed
-def _note_death(death: _Death, _note=_deaths.append, _put_off=interrupts.kept.append, _here=threading.get_ident) -> None:
+def _note_death(
+    death: _Death, _note=_deaths.append, _put_off=interrupts.kept.append, _here=threading.get_ident
+) -> None:
     """Have a block given back, with the stack that freed it. Nothing that is raised here would reach anybody."""
     try:
         _note(death)

@@ -183,11 +183,14 @@ class Event(torch.Event):
         LEDGER.waited()
 
     def elapsed_time(self, end_event: Event) -> float:
-        """Milliseconds from this event to another. Raises ValueError without timing, and before recording."""
+        """Milliseconds from this event to another. Raises ValueError without timing and before recording,
+        RuntimeError (torch.AcceleratorError) for events of two devices."""
         if not (self._timing and end_event._timing):
             raise ValueError("Both events must be created with argument 'enable_timing=True'.")
         if self._seconds is None or end_event._seconds is None:
             raise ValueError("Both events must be recorded before calculating elapsed time.")
+        if self._device != end_event._device:  # cudaEventElapsedTime: cudaErrorInvalidResourceHandle
+            raise getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: invalid resource handle")
         return (end_event._seconds - self._seconds) * 1e3
 
     def __repr__(self) -> str:

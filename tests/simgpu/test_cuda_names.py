@@ -88,7 +88,10 @@ def test_nothing_ends_in_an_attribute_error_of_c(device):
     """Is everything in torch.cuda that asks torch._C for CUDA replaced, refused, or answered there?"""
     named = {(row.owner.__name__, row.name) for row in table._rows()}
     open_ends = {}
-    for module in (torch.cuda, *(importlib.import_module(m.name) for m in pkgutil.iter_modules(torch.cuda.__path__, "torch.cuda."))):
+    for module in (
+        torch.cuda,
+        *(importlib.import_module(m.name) for m in pkgutil.iter_modules(torch.cuda.__path__, "torch.cuda.")),
+    ):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (module.__name__, node.name) not in named:
                 open_ends[module.__name__, node.name] = _asks_of_c(node) - set(cuda_module.IN_C)
@@ -177,7 +180,9 @@ def test_typed_storages_are_on_the_device(name, cuda):
     kind, host = getattr(torch.cuda, name), getattr(torch, name)
     storage = kind(10).fill_(1)
     assert isinstance(storage, kind) and storage.tolist() == [1] * 10 and storage.data_ptr() > 0
-    assert not isinstance(host(10), kind) and not isinstance(kind, kind) and issubclass(kind, torch.storage.TypedStorage)
+    assert (
+        not isinstance(host(10), kind) and not isinstance(kind, kind) and issubclass(kind, torch.storage.TypedStorage)
+    )
     assert isinstance(host(10).cuda(), kind) and not isinstance(storage.cpu(), kind)
     others = [getattr(torch.cuda, other) for other in STORAGES if other != name]
     assert not any(isinstance(storage, other) for other in others)
@@ -233,3 +238,37 @@ def test_observers_are_told_before_memory_runs_out(cuda):
         torch.empty(2 * total, dtype=torch.uint8, device="cuda")
     torch.simgpu.memory.LEDGER.allocator.oom_observers.clear()
     assert [told[:3] for told in seen] == [(0, 2 * total, total)] and free <= seen[0][3] <= total
+
+
+def test_tensors_are_handed_around_between_devices(device):
+    """Do torch.cuda.comm's functions copy, also into tensors that are given, and refuse in CUDA's words?"""
+    before = torch.simgpu.device_count()
+    with cuda_means_simgpu(devices=2):
+        comm, x = torch.cuda.comm, torch.arange(12.0).view(4, 3)
+        there = [torch.empty(2, 3, device=f"cuda:{index}") for index in (0, 1)]
+        parts = comm.scatter(x, out=there)
+        assert [part.tolist() for part in parts] == [x[:2].tolist(), x[2:].tolist()] and parts[1] is there[1]
+        assert comm.gather(there, out=torch.empty(4, 3, device="cuda:1")).tolist() == x.tolist()
+        assert [t.device.index for t in comm.broadcast(x.cuda(), (0, 1))] == [0, 1]
+        assert comm.broadcast(x[:2], out=there)[0].tolist() == x[:2].tolist()
+        wrong = [torch.empty(2, 2, device="cuda")] * 2
+        for refused, words in (
+            (lambda: comm.scatter(x, out=wrong), "Expected same shape except for scatter dim 0"),
+            (lambda: comm.scatter(x, out=there[:1]), "Total size for output tensors along scatter dim 0"),
+            (lambda: comm.broadcast(x, out=there), "same shape as the source tensor"),
+            (lambda: comm.broadcast(x, out=[x]), "Expected all output tensors to be CUDA tensors"),
+            (lambda: comm.gather(there, out=torch.empty(3, 3, device="cuda")), "Expected out tensor to have shape"),
+        ):
+            with pytest.raises(RuntimeError, match=words):
+                refused()
+        with torch.cuda.device(1):
+            assert torch.cuda.memory_allocated(torch.cuda.device(1)) == torch.cuda.memory_allocated()
+        first, second = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        first.record()
+        second.record(torch.cuda.Stream(1))
+        with pytest.raises(RuntimeError, match="invalid resource handle"):
+            first.elapsed_time(second)
+        del parts
+        there.clear()
+        wrong.clear()
+    assert torch.simgpu.device_count() == before

@@ -48,7 +48,15 @@ class Holder:
 @pytest.mark.parametrize(
     ("context", "seen"),
     [
-        ("all", {"alloc": "thealloc", "free_requested": "thefree", "free_completed": "thefree", "segment_free": "empty_cache"}),
+        (
+            "all",
+            {
+                "alloc": "thealloc",
+                "free_requested": "thefree",
+                "free_completed": "thefree",
+                "segment_free": "empty_cache",
+            },
+        ),
         ("alloc", {"alloc": "thealloc", "free_requested": "thealloc", "free_completed": "thealloc"}),
         ("state", {}),
         (None, {}),
@@ -307,7 +315,12 @@ print(caught, torch.simgpu.memory_allocated())
 def test_interrupts_while_frees_are_noted_reach_the_program():
     """GIVEN interrupts while storages die with their stacks noted THEN the program gets them, and no byte stays."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{INTERRUPTED}"],
+        [
+            sys.executable,
+            "-c",
+            f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{INTERRUPTED}",
+        ],
+        check=False,
         capture_output=True,
         text=True,
         timeout=120,

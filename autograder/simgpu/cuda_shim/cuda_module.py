@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 
 from autograder.simgpu import device_memory, history, workspaces
+from autograder.simgpu.cuda_shim import comm
 from autograder.simgpu.cuda_shim.kinds import refusing, refusing_class, shown_class
 from autograder.simgpu.cuda_shim.storages import LEGACY_STORAGES, legacy_storage
 from autograder.simgpu.cuda_shim.tensors import LEGACY_TYPES, legacy_classes, translated
@@ -109,6 +110,10 @@ def _set_stream(stream_id: int, device_index: int, device_type: int) -> None:
 
 
 IN_C: dict[str, Callable] = {
+    "_broadcast": comm.broadcast,
+    "_broadcast_out": comm.broadcast_out,
+    "_gather_out": comm.gather_out,
+    "_scatter_out": comm.scatter_out,
     "_cuda_allocationTraceback": history.traceback_of,
     "_cuda_attach_out_of_memory_observer": device_memory.attach_out_of_memory_observer,
     "_cuda_cudaCachingAllocator_raw_alloc": device_memory.raw_alloc,
