@@ -249,10 +249,19 @@ def test_tensors_are_handed_around_between_devices(device):
         parts = comm.scatter(x, out=there)
         assert [part.tolist() for part in parts] == [x[:2].tolist(), x[2:].tolist()] and parts[1] is there[1]
         assert comm.gather(there, out=torch.empty(4, 3, device="cuda:1")).tolist() == x.tolist()
+        assert [part.tolist() for part in comm.scatter(x, (0, 1), dim=-1, chunk_sizes=[1, 2])] == [
+            x[:, :1].tolist(),
+            x[:, 1:].tolist(),
+        ]
+        assert comm.gather(there, destination=-1).device.type == "cpu" and comm.gather(there).device.index == 0
         assert [t.device.index for t in comm.broadcast(x.cuda(), (0, 1))] == [0, 1]
         assert comm.broadcast(x[:2], out=there)[0].tolist() == x[:2].tolist()
         wrong = [torch.empty(2, 2, device="cuda")] * 2
         for refused, words in (
+            (lambda: comm.scatter(x, ()), "Expected at least one device to scatter to"),
+            (lambda: comm.scatter(x, (0, 1), chunk_sizes=[4]), "Expected devices and chunk_sizes to be of same length"),
+            (lambda: comm.gather(()), "Expected at least one tensor to gather from"),
+            (lambda: comm.gather([x, x]), "Expected all input tensors to be CUDA tensors"),
             (lambda: comm.scatter(x, out=wrong), "Expected same shape except for scatter dim 0"),
             (lambda: comm.scatter(x, out=there[:1]), "Total size for output tensors along scatter dim 0"),
             (lambda: comm.broadcast(x, out=there), "same shape as the source tensor"),

@@ -1,4 +1,4 @@
-"""What torch.cuda.comm asks of torch._C and DataParallel does not: broadcast, and scatter and gather into tensors given.
+"""What torch.cuda.comm asks of torch._C: broadcast, scatter and gather, also into tensors that are given.
 
 Checks and their words are those of torch/csrc/cuda/comm.cpp (torch 2.13); shapes that do not fit are told apart as there.
 """
@@ -6,6 +6,7 @@ Checks and their words are those of torch/csrc/cuda/comm.cpp (torch 2.13); shape
 from __future__ import annotations
 
 import torch
+import torch._prims_common
 
 from autograder.simgpu import compat
 from autograder.simgpu.storage import on_device
@@ -29,6 +30,37 @@ def broadcast_out(tensor: torch.Tensor, out_tensors) -> list[torch.Tensor]:
         )
         out.copy_(tensor)
     return list(out_tensors)
+
+
+def scatter(tensor: torch.Tensor, devices, chunk_sizes=None, dim: int = 0, streams=None) -> tuple[torch.Tensor, ...]:
+    """The tensor's parts along a dimension, equal ones or of the sizes given, one on each device."""
+    _check(len(devices) > 0, "Expected at least one device to scatter to")
+    _check(
+        chunk_sizes is None or len(chunk_sizes) == len(devices),
+        "Expected devices and chunk_sizes to be of same length, but got len(devices) = "
+        f"{len(devices)} and len(chunk_sizes) = {len(chunk_sizes or ())}",
+    )
+    for position, (index, stream) in enumerate(zip(devices, streams or ())):
+        _check(
+            stream is None or stream.device_index == index,
+            f"Expected the device associated with the stream at index {position} (was "
+            f"{getattr(stream, 'device_index', None)}) to match the device supplied at that index (expected {index})",
+        )
+    dim = _wrapped(dim, tensor)
+    parts = tensor.split(list(chunk_sizes), dim) if chunk_sizes is not None else tensor.chunk(len(devices), dim)
+    for index in devices:
+        _check(index >= 0, f"Expected non-negative device index, but got {index}")
+    return tuple(part.to(torch.device(compat.NAME, index)) for part, index in zip(parts, devices))
+
+
+def gather(tensors, dim: int = 0, destination: int | None = None) -> torch.Tensor:
+    """The tensors, one after the other along a dimension, on a device, the current one, or the host (-1)."""
+    expected = _gathered_shape(tensors, dim)
+    index = torch.simgpu.current_device() if destination is None else destination
+    target = torch.device("cpu") if index == -1 else torch.device(compat.NAME, index)
+    layout = torch._prims_common.suggest_memory_format(tensors[0])
+    out = torch.empty(expected, dtype=tensors[0].dtype, device=target, memory_format=layout)
+    return gather_out(tensors, out, dim)
 
 
 def scatter_out(tensor: torch.Tensor, out_tensors, dim: int = 0, streams=None) -> tuple[torch.Tensor, ...]:
@@ -55,6 +87,18 @@ def scatter_out(tensor: torch.Tensor, out_tensors, dim: int = 0, streams=None) -
 
 def gather_out(tensors, out_tensor: torch.Tensor, dim: int = 0) -> torch.Tensor:
     """The tensors, one after the other along a dimension, copied into the one given."""
+    expected = _gathered_shape(tensors, dim)
+    _check(
+        list(out_tensor.shape) == expected,
+        f"Expected out tensor to have shape {expected}, but got {list(out_tensor.shape)}",
+    )
+    dim = _wrapped(dim, tensors[0])
+    for tensor, part in zip(tensors, out_tensor.split([tensor.shape[dim] for tensor in tensors], dim)):
+        part.copy_(tensor)
+    return out_tensor
+
+
+def _gathered_shape(tensors, dim: int) -> list[int]:
     _check(len(tensors) > 0, "Expected at least one tensor to gather from")
     first = tensors[0]
     dim = _wrapped(dim, first)
@@ -72,13 +116,7 @@ def gather_out(tensors, out_tensor: torch.Tensor, dim: int = 0) -> torch.Tensor:
             f"Input tensor at index {position} has invalid shape {list(tensor.shape)}, but expected {expected}",
         )
     expected[dim] = sum(tensor.shape[dim] for tensor in tensors)
-    _check(
-        list(out_tensor.shape) == expected,
-        f"Expected out tensor to have shape {expected}, but got {list(out_tensor.shape)}",
-    )
-    for tensor, part in zip(tensors, out_tensor.split([tensor.shape[dim] for tensor in tensors], dim)):
-        part.copy_(tensor)
-    return out_tensor
+    return expected
 
 
 def _check_on_device(tensor: torch.Tensor, position: int, what: str) -> None:

@@ -112,7 +112,9 @@ def _set_stream(stream_id: int, device_index: int, device_type: int) -> None:
 IN_C: dict[str, Callable] = {
     "_broadcast": comm.broadcast,
     "_broadcast_out": comm.broadcast_out,
+    "_gather": comm.gather,
     "_gather_out": comm.gather_out,
+    "_scatter": comm.scatter,
     "_scatter_out": comm.scatter_out,
     "_cuda_allocationTraceback": history.traceback_of,
     "_cuda_attach_out_of_memory_observer": device_memory.attach_out_of_memory_observer,
