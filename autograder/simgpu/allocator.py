@@ -8,6 +8,7 @@ Sizes are in bytes. Nothing here is thread-safe: the caller serializes.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 from autograder.simgpu.blocks import ADDRESS_BITS, MIN_BLOCK_SIZE, SMALL_SIZE, Block, BlockPool
 from autograder.simgpu.driver import Driver
@@ -38,7 +39,8 @@ class CachingAllocator(Readings, Tuning, Recording):
     """Hands out blocks of a device with ``capacity`` bytes, and keeps freed ones for reuse.
 
     Streams are numbered per device, 0 is the default one. A freed block serves its own stream again;
-    ``timeline`` says when other streams have finished with it.
+    ``timeline`` says when other streams have finished with it. Before a request fails, each of ``oom_observers`` is called
+    with the device, the bytes wanted, those it may have in all and those free (attachOutOfMemoryObserver).
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class CachingAllocator(Readings, Tuning, Recording):
         self.driver = Driver(capacity, device)
         self.counters = DeviceStats()
         self.history = Recorder()
+        self.oom_observers: list[Callable[[int, int, int, int], None]] = []
         self.pools = Pools(self, self.counters)
         self.small = self.pools.get(self.pools.small, 0)
         self.large = self.pools.get(self.pools.large, 0)
@@ -101,7 +104,7 @@ class CachingAllocator(Readings, Tuning, Recording):
         remaining = block.size - size
         was_split = block.previous is not None or block.next is not None
         if remaining >= pool.smallest_remainder and (size < self._split_limit or pool.is_small):
-            pool.insert(block.cut(size))
+            pool.insert(block.split_off(size))
             if block.segment is None:
                 if was_split:
                     stats.idle_nbytes -= size

@@ -89,6 +89,13 @@ class Block:
         self.size = size
         return rest
 
+    def split_off(self, size: int) -> Block:
+        """``cut`` for a request: the rest is CUDA's old block, and keeps who made the segment (alloc_found_block); merged
+        again, that is forgotten (try_merge_blocks)."""
+        rest = self.cut(size)
+        rest.segment_stacks, self.segment_stacks = self.segment_stacks, None
+        return rest
+
     def absorb_next(self) -> None:
         """Take over the next block's range (try_merge_blocks)."""
         absorbed = self.next

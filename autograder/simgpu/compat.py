@@ -40,6 +40,7 @@ _REQUIRED = {
     "torch._C._swap_tensor_impl": "lets Module.to() keep the identity of Parameters",
     "torch.jit._builtins._register_builtin": "lets torch.jit compile a replaced factory",
     "torch._C._current_autograd_node": "tells on which device a backward node runs",
+    "torch._C._autograd._get_sequence_nr": "tells on which stream a backward node runs",
     "torch.Generator._cdata": "tells a generator of the device from one of the CPU",
     "torch.Tensor._use_count": "tells whether a graph holds a tensor",
     "torch._C._functions.AccumulateGrad._set_sequence_nr": "empties autograd's queue after a failed backward",
@@ -112,6 +113,7 @@ def _late() -> dict:
         "swap_tensor_impl": torch._C._swap_tensor_impl,
         "DEVICE_TYPE": int(device_type()),
         "current_autograd_node": torch._C._current_autograd_node,
+        "next_sequence_number": torch._C._autograd._get_sequence_nr,
         "alias": torch.ops.aten.alias.default._handle.redispatch_boxed,
     }
 

@@ -18,6 +18,7 @@ from autograder.simgpu.ledger import LEDGER
 from autograder.simgpu.mempool import MemPool, use_mem_pool  # noqa: F401 - this module's interface
 from autograder.simgpu.snapshot import take_snapshot
 
+
 def _allocator(device=None):
     LEDGER.drain()
     return LEDGER.allocators[DEVICES.resolve(device)]
@@ -197,6 +198,22 @@ def _record_legacy(
         clear_history=clear_history,
         skip_actions=skip_actions,
     )
+
+
+def attach_out_of_memory_observer(observer) -> None:
+    """Call ``observer(device, wanted, total, free)`` before an allocation fails on any device; sizes in bytes."""
+    for allocator in LEDGER.allocators:
+        allocator.oom_observers.append(observer)
+
+
+def raw_alloc(nbytes: int, stream: int) -> int:
+    """The address of a block of the current device that no tensor has; 0 for no bytes (CUDACachingAllocator::raw_alloc)."""
+    return LEDGER.allocate_raw(nbytes, DEVICES.current(), stream)
+
+
+def raw_delete(address: int) -> None:
+    """Give such a block back. Raises RuntimeError for an address that is none's."""
+    LEDGER.free_raw(address)
 
 
 def _set_memory_metadata(metadata: str) -> None:

@@ -52,7 +52,7 @@ class DeviceProperties:
     regs_per_multiprocessor: int = 65_536
 
     @property
-    def gcnArchName(self) -> str:  # noqa: N802 - torch's name
+    def gcnArchName(self) -> str:
         """On a build for CUDA, the device's name."""
         return self.name
 

@@ -63,6 +63,8 @@ class Devices:
         """
         if device is None:
             return self.current()
+        if isinstance(device, On):  # torch.cuda.device(1) also names one (_get_device_index, torch/_utils.py)
+            device = device.idx
         if isinstance(device, int) and not isinstance(device, bool):
             index = self.current() if device < 0 else device
         else:

@@ -83,6 +83,9 @@ class Growth:
         allocator = self._allocator
         allocator.counters.num_ooms += 1
         allocator.note("oom", allocator.free_bytes, size, stacks, pool)
+        for observer in allocator.oom_observers:
+            total = allocator.capacity if allocator.allowed is None else allocator.allowed
+            observer(allocator.device, allocator.settings.segment_size(size), total, allocator.free_bytes)
         return out_of_memory_message(
             wanted=allocator.settings.segment_size(size),
             device=allocator.device,

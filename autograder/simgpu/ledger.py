@@ -8,7 +8,6 @@ running Python code that an interrupt could cut short; the queue is drained at t
 from __future__ import annotations
 
 import threading
-import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -16,12 +15,13 @@ from collections.abc import Callable
 import torch
 
 from autograder.errors import SimGpuUnavailable
-from autograder.simgpu import frames, interrupts
-from autograder.simgpu.allocator import AllocatorSettings, CachingAllocator, OutOfMemory, stream_key
+from autograder.simgpu import interrupts
+from autograder.simgpu.allocator import AllocatorSettings, Block, CachingAllocator, OutOfMemory
 from autograder.simgpu.counters import Counters
+from autograder.simgpu.deaths import DEATHS, Death, note_with_stack
 from autograder.simgpu.device_asserts import ASSERTS
-from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.timeline import Timeline
+from autograder.simgpu.traffic import Traffic
 from autograder.units import GiB
 
 DEFAULT_CAPACITY = 2 * GiB
@@ -29,8 +29,6 @@ _BAD_FORK = (
     "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, "
     "you must use the 'spawn' start method"
 )
-_SYNC = "called a synchronizing CUDA operation"
-_deaths: deque = deque()
 _chores: deque = deque()
 
 
@@ -77,26 +75,7 @@ class Record:
         return self.reference()
 
 
-class _Death(weakref.ref):
-    """Tells of a storage's end, of the block that it leaves, and who let go of it if somebody asked (``stacks``)."""
-
-    __slots__ = ("block", "stacks")
-
-
-@interrupts.entered_undisturbed
-def _note_death(death: _Death, _note=_deaths.append, _put_off=interrupts.kept.append, _here=threading.get_ident) -> None:
-    """Have a block given back, with the stack that freed it. Nothing that is raised here would reach anybody."""
-    try:
-        _note(death)
-        ask = death.block.pool.allocator.stacks_at_free
-        if ask is not None:
-            death.stacks = ask()
-    except BaseException as interruption:  # noqa: BLE001 - kept for the next operator
-        interruption.__traceback__ = None
-        _put_off((_here(), interruption))
-
-
-class Ledger:
+class Ledger(Traffic):
     """Counts for all simulated devices; thread-safe (backward runs in a thread of its own).
 
     Attributes
@@ -123,17 +102,14 @@ class Ledger:
         self.in_bad_fork = False
         self.settles: Callable[[], None] | None = None
         self._lock = threading.RLock()
-        self._live: dict[int, _Death] = {}
-        self._on_death: Callable[[_Death], None] = _deaths.append
+        self._live: dict[int, Death] = {}
+        self._raw: dict[int, Block] = {}
+        self._on_death: Callable[[Death], None] = DEATHS.append
         self._zero()
 
-    def _zero(self) -> None:
-        self._h2d_count = self._h2d_bytes = self._d2h_count = self._d2h_bytes = self._syncs = 0
-        self._peer_count = self._peer_bytes = 0
-
     # memory
-    def allocate(self, nbytes: int, index: int = 0):
-        """A block of at least ``nbytes`` on a device, for its current stream.
+    def allocate(self, nbytes: int, index: int = 0, stream: int | None = None):
+        """A block of at least ``nbytes`` on a device, for its current stream or another.
 
         Raises torch.OutOfMemoryError, or RuntimeError in a forked child.
         """
@@ -146,19 +122,38 @@ class Ledger:
         with self._lock:
             if self.settles is not None:
                 self.settles()
-            if _deaths or _chores:
+            if DEATHS or _chores:
                 self.drain()
             try:
-                stream = 0 if self.stream_now is None else self.stream_now(index)
+                if stream is None:
+                    stream = 0 if self.stream_now is None else self.stream_now(index)
                 return self.allocators[index].malloc(nbytes, stream)
             except OutOfMemory as error:
                 raise torch.OutOfMemoryError(str(error)) from None
 
+    def allocate_raw(self, nbytes: int, index: int, stream: int) -> int:
+        """The address of a block that no storage owns, 0 for no bytes. Raises as ``allocate`` does."""
+        if not nbytes:
+            return 0
+        block = self.allocate(nbytes, index, stream)
+        self._raw[block.address] = block
+        return block.address
+
+    def free_raw(self, address: int) -> None:
+        """Give back the block that ``allocate_raw`` gave. Raises RuntimeError, in CUDA's words, if none is there."""
+        if not address:
+            return
+        with self._lock:
+            block = self._raw.pop(address, None)
+            if block is None:
+                raise RuntimeError(f"invalid device pointer: {address:#x}")
+            block.pool.allocator.free(block, stacks=block.pool.allocator.stacks_for_release())
+
     def drain(self) -> None:
         """Give the blocks of dead storages back to the allocator."""
         with self._lock:
-            while _deaths:
-                death = _deaths.popleft()
+            while DEATHS:
+                death = DEATHS.popleft()
                 block = death.block
                 self._live.pop(block.address, None)
                 block.pool.allocator.free(block, stacks=getattr(death, "stacks", None))
@@ -175,7 +170,7 @@ class Ledger:
         if block is None:
             reference = weakref.ref(storage)
         else:
-            reference = self._live[block.address] = _Death(storage, self._on_death)
+            reference = self._live[block.address] = Death(storage, self._on_death)
             reference.block = block
         record.reference = record.host._simgpu_storage = reference
         storage._simgpu_record = record
@@ -183,7 +178,7 @@ class Ledger:
     def note_frees(self) -> None:
         """Note who frees a block, if a recorder of an allocator asks for it now; else not any more, which costs less."""
         asked = any(allocator.stacks_at_free is not None for allocator in self.allocators)
-        self._on_death = _note_death if asked else _deaths.append
+        self._on_death = note_with_stack if asked else DEATHS.append
         with self._lock:
             for record in self.live():
                 storage = record.reference()
@@ -240,56 +235,6 @@ class Ledger:
         """Note that a stream works on a block: see CachingAllocator.record_stream."""
         with self._lock:
             block.pool.allocator.record_stream(block, stream.stream_id, stream.device_index)
-
-    def finished(self, device: int, stream: int | None = None) -> None:
-        """The host waited for a stream of a device, or for the whole device."""
-        with self._lock:
-            if stream is None:
-                self.timeline.synchronize_all(self.allocators[device].is_mine)
-            else:
-                self.timeline.synchronize(stream_key(device, stream))
-
-    # traffic
-    def copied_to_device(self, nbytes: int) -> None:
-        """Count one host-to-device copy."""
-        with self._lock:
-            self._h2d_count += 1
-            self._h2d_bytes += nbytes
-
-    def copied_to_host(self, nbytes: int) -> None:
-        """Count one device-to-host copy."""
-        with self._lock:
-            self._d2h_count += 1
-            self._d2h_bytes += nbytes
-
-    def copied_to_peer(self, nbytes: int, source: int, destination: int) -> None:
-        """Count one copy from a simulated device to another. It runs on the source's stream, after what the
-        destination's has been given, which goes on after it (copy_device_to_device, ATen/native/cuda/Copy.cu)."""
-        with self._lock:
-            self._peer_count += 1
-            self._peer_bytes += nbytes
-            here, there = (stream_key(d, self.stream_now(d) if self.stream_now else 0) for d in (source, destination))
-            self.timeline.wait(here, self.timeline.mark(there))
-            self.timeline.wait(there, self.timeline.mark(here))
-
-    def synced(self, times: int = 1) -> None:
-        """Count an operation that makes the host wait for the current stream; warn or raise in the sync debug modes 1 and 2, as CUDA does."""
-        with self._lock:
-            self._syncs += times
-        if self.stream_now is not None:
-            index = DEVICES.current()
-            self.finished(index, self.stream_now(index))
-        ASSERTS.report()
-        if self.sync_mode == 1:
-            warnings.warn(_SYNC, stacklevel=frames.user_stacklevel())
-        elif self.sync_mode == 2:
-            raise RuntimeError(_SYNC)
-
-    def waited(self) -> None:
-        """Count a wait that never warns: synchronize(), a non-blocking copy of pageable memory."""
-        with self._lock:
-            self._syncs += 1
-        ASSERTS.report()
 
     def begin(self) -> None:
         """Start with unused devices: nothing reserved, all counts zero; only while nothing is alive. Their number,

@@ -10,6 +10,7 @@ from autograder.simgpu.pools import DEFAULT_ID
 from autograder.simgpu.recording import Recorder, id_of
 from autograder.simgpu.settings import UNLIMITED
 
+
 def _state(block) -> str:
     if not block.active:
         return "inactive"

@@ -19,6 +19,7 @@ from autograder.simgpu import compat
 from autograder.simgpu.allocator import stream_key
 from autograder.simgpu.devices import DEVICES
 from autograder.simgpu.ledger import LEDGER
+from autograder.simgpu.stream_choices import CHOICES
 
 STREAMS_PER_POOL = 32  # kStreamsPerPool, c10/cuda/CUDAStream.cpp: the 33rd stream is the first one again
 PRIORITIES = 4  # max_compile_time_stream_priorities, c10/cuda/CUDAStream.h line 55
@@ -182,11 +183,14 @@ class Event(torch.Event):
         LEDGER.waited()
 
     def elapsed_time(self, end_event: Event) -> float:
-        """Milliseconds from this event to another. Raises ValueError without timing, and before recording."""
+        """Milliseconds from this event to another. Raises ValueError without timing and before recording,
+        RuntimeError (torch.AcceleratorError) for events of two devices."""
         if not (self._timing and end_event._timing):
             raise ValueError("Both events must be created with argument 'enable_timing=True'.")
         if self._seconds is None or end_event._seconds is None:
             raise ValueError("Both events must be recorded before calculating elapsed time.")
+        if self._device != end_event._device:  # cudaEventElapsedTime: cudaErrorInvalidResourceHandle
+            raise getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: invalid resource handle")
         return (end_event._seconds - self._seconds) * 1e3
 
     def __repr__(self) -> str:
@@ -225,7 +229,7 @@ def stream(stream: Stream | None) -> StreamContext:
 def current_stream(device=None) -> Stream:
     """The stream that allocations of this thread are made for."""
     index = DEVICES.resolve(device)
-    return _stream(Stream, index, number_now(index))
+    return _stream(Stream, index, 0 if LEDGER.stream_now is None else CHOICES.now(index))
 
 
 def default_stream(device=None) -> Stream:
@@ -239,21 +243,9 @@ def set_stream(chosen) -> None:
         return
     DEVICES.choose(chosen.device_index)
     if chosen.stream_id and LEDGER.stream_now is None:
-        LEDGER.stream_now = number_now
-    _numbers()[chosen.device_index] = chosen.stream_id
-
-
-def number_now(index: int) -> int:
-    """Number of a device's current stream in this thread."""
-    return _numbers().get(index, 0)
-
-
-def _numbers() -> dict[int, int]:
-    try:
-        return _here.numbers
-    except AttributeError:
-        _here.numbers = {}
-        return _here.numbers
+        LEDGER.stream_now = CHOICES.now
+    if LEDGER.stream_now is not None:
+        CHOICES.choose(chosen.device_index, chosen.stream_id)
 
 
 def _entered() -> list[StreamContext]:

@@ -88,12 +88,21 @@ def test_nothing_ends_in_an_attribute_error_of_c(device):
     """Is everything in torch.cuda that asks torch._C for CUDA replaced, refused, or answered there?"""
     named = {(row.owner.__name__, row.name) for row in table._rows()}
     open_ends = {}
-    for module in (torch.cuda, *(importlib.import_module(m.name) for m in pkgutil.iter_modules(torch.cuda.__path__, "torch.cuda."))):
+    for module in (
+        torch.cuda,
+        *(importlib.import_module(m.name) for m in pkgutil.iter_modules(torch.cuda.__path__, "torch.cuda.")),
+    ):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (module.__name__, node.name) not in named:
                 open_ends[module.__name__, node.name] = _asks_of_c(node) - set(cuda_module.IN_C)
-    made_by = {("torch.cuda.jiterator", "_JittedFunction")}  # by functions that are refused
-    assert {key: names for key, names in open_ends.items() if names and key not in made_by} == {}
+    assert {key: names for key, names in open_ends.items() if names} == {}
+
+
+def test_a_kernel_of_one_s_own_can_be_named_but_not_run(cuda):
+    """Can libraries that make jiterator functions be imported, and does calling one give the reason?"""
+    function = torch.cuda.jiterator._create_jit_fn("template <typename T> T twice(T x) { return x + x; }")
+    with pytest.raises(NotSimulated, match="jiterator is not simulated: it compiles a kernel"):
+        function(torch.ones(2, device="cuda"))
 
 
 CLASSES = ("CUDAGraph", "graph", "ExternalStream", "GreenContext", "CUDAPluggableAllocator")
@@ -171,7 +180,9 @@ def test_typed_storages_are_on_the_device(name, cuda):
     kind, host = getattr(torch.cuda, name), getattr(torch, name)
     storage = kind(10).fill_(1)
     assert isinstance(storage, kind) and storage.tolist() == [1] * 10 and storage.data_ptr() > 0
-    assert not isinstance(host(10), kind) and not isinstance(kind, kind) and issubclass(kind, torch.storage.TypedStorage)
+    assert (
+        not isinstance(host(10), kind) and not isinstance(kind, kind) and issubclass(kind, torch.storage.TypedStorage)
+    )
     assert isinstance(host(10).cuda(), kind) and not isinstance(storage.cpu(), kind)
     others = [getattr(torch.cuda, other) for other in STORAGES if other != name]
     assert not any(isinstance(storage, other) for other in others)
@@ -204,3 +215,69 @@ def test_no_array_interface(cuda):
     assert not hasattr(x, "__cuda_array_interface__") and not hasattr(torch.ones(3), "__cuda_array_interface__")
     with pytest.raises(NotSimulated, match="tensor.cpu"):
         x.__cuda_array_interface__  # noqa: B018
+
+
+def test_blocks_without_a_tensor(cuda):
+    """Do caching_allocator_alloc() and its counterpart give and take blocks of the device, counted like tensors?"""
+    before = torch.cuda.memory_allocated()
+    address = torch.cuda.caching_allocator_alloc(100_000, stream=torch.cuda.Stream())
+    assert torch.cuda.memory_allocated() - before == 100_352
+    assert address in {block["address"] for segment in torch.cuda.memory_snapshot() for block in segment["blocks"]}
+    torch.cuda.caching_allocator_delete(address)
+    assert torch.cuda.memory_allocated() == before and torch.cuda.caching_allocator_alloc(0) == 0
+    with pytest.raises(RuntimeError, match="invalid device pointer"):
+        torch.cuda.caching_allocator_delete(address)
+
+
+def test_observers_are_told_before_memory_runs_out(cuda):
+    """Does the observer of PyTorch's memory tutorial see device, request, total and free bytes, and a usable snapshot?"""
+    seen = []
+    torch._C._cuda_attach_out_of_memory_observer(lambda *told: seen.append((*told, len(torch.cuda.memory_snapshot()))))
+    free, total = torch.cuda.mem_get_info()
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.empty(2 * total, dtype=torch.uint8, device="cuda")
+    torch.simgpu.memory.LEDGER.allocator.oom_observers.clear()
+    assert [told[:3] for told in seen] == [(0, 2 * total, total)] and free <= seen[0][3] <= total
+
+
+def test_tensors_are_handed_around_between_devices(device):
+    """Do torch.cuda.comm's functions copy, also into tensors that are given, and refuse in CUDA's words?"""
+    before = torch.simgpu.device_count()
+    with cuda_means_simgpu(devices=2):
+        comm, x = torch.cuda.comm, torch.arange(12.0).view(4, 3)
+        there = [torch.empty(2, 3, device=f"cuda:{index}") for index in (0, 1)]
+        parts = comm.scatter(x, out=there)
+        assert [part.tolist() for part in parts] == [x[:2].tolist(), x[2:].tolist()] and parts[1] is there[1]
+        assert comm.gather(there, out=torch.empty(4, 3, device="cuda:1")).tolist() == x.tolist()
+        assert [part.tolist() for part in comm.scatter(x, (0, 1), dim=-1, chunk_sizes=[1, 2])] == [
+            x[:, :1].tolist(),
+            x[:, 1:].tolist(),
+        ]
+        assert comm.gather(there, destination=-1).device.type == "cpu" and comm.gather(there).device.index == 0
+        assert [t.device.index for t in comm.broadcast(x.cuda(), (0, 1))] == [0, 1]
+        assert comm.broadcast(x[:2], out=there)[0].tolist() == x[:2].tolist()
+        wrong = [torch.empty(2, 2, device="cuda")] * 2
+        for refused, words in (
+            (lambda: comm.scatter(x, ()), "Expected at least one device to scatter to"),
+            (lambda: comm.scatter(x, (0, 1), chunk_sizes=[4]), "Expected devices and chunk_sizes to be of same length"),
+            (lambda: comm.gather(()), "Expected at least one tensor to gather from"),
+            (lambda: comm.gather([x, x]), "Expected all input tensors to be CUDA tensors"),
+            (lambda: comm.scatter(x, out=wrong), "Expected same shape except for scatter dim 0"),
+            (lambda: comm.scatter(x, out=there[:1]), "Total size for output tensors along scatter dim 0"),
+            (lambda: comm.broadcast(x, out=there), "same shape as the source tensor"),
+            (lambda: comm.broadcast(x, out=[x]), "Expected all output tensors to be CUDA tensors"),
+            (lambda: comm.gather(there, out=torch.empty(3, 3, device="cuda")), "Expected out tensor to have shape"),
+        ):
+            with pytest.raises(RuntimeError, match=words):
+                refused()
+        with torch.cuda.device(1):
+            assert torch.cuda.memory_allocated(torch.cuda.device(1)) == torch.cuda.memory_allocated()
+        first, second = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        first.record()
+        second.record(torch.cuda.Stream(1))
+        with pytest.raises(RuntimeError, match="invalid resource handle"):
+            first.elapsed_time(second)
+        del parts
+        there.clear()
+        wrong.clear()
+    assert torch.simgpu.device_count() == before

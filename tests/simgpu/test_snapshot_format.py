@@ -95,9 +95,20 @@ def test_what_is_in_use_is_there_with_its_frames():
         address: block["requested_size"] for address, block in used.items()
     }
     assert all(block["frames"] == here() for block in used.values())
-    assert all(segment["frames"] == here() for segment in allocator.snapshot()["segments"])
     idle = [block for block in blocks if block["state"] == "inactive"]
     assert [(block["requested_size"], block["frames"]) for block in idle] == [(0, [])] * (len(blocks) - 2)
+
+
+def test_a_segment_knows_who_made_it_until_it_is_split():
+    """As on CUDA: what is split off keeps it, so that a snapshot shows it of whole segments alone."""
+    allocator = CachingAllocator(200 * MiB)
+    allocator.record_history(True, frames=here)
+    whole, part = allocator.malloc(30 * MiB), allocator.malloc(3 * MiB)
+    assert [segment["frames"] for segment in allocator.snapshot()["segments"]] == [here(), []]
+    allocator.free(part)
+    allocator.free(whole)
+    assert [segment["frames"] for segment in allocator.snapshot()["segments"]] == [here(), []]
+    assert allocator.malloc(40 * MiB).segment_stacks is not None
 
 
 def test_the_history_tells_the_story():

@@ -151,6 +151,62 @@ def test_backward_allocates_for_the_stream_it_was_called_on(gpu):
     assert block_of(x.grad).pool.stream == side.cuda_stream
 
 
+class NotesStreams(torch.autograd.Function):
+    """Doubles, and notes the stream of forward and backward and what each allocated."""
+
+    @staticmethod
+    def forward(ctx, x, seen):
+        ctx.seen = seen
+        seen.append(torch.simgpu.current_stream())
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        result = gradient * 2
+        ctx.seen.append((torch.simgpu.current_stream(), block_of(result).pool.stream))
+        return result, None
+
+
+def test_a_backward_node_runs_on_its_forward_s_stream(gpu):
+    """Do nodes made on two streams run on theirs, whatever is current when backward is called?"""
+    first, second, seen = gpu.Stream(), gpu.Stream(), []
+    x = torch.ones(2 * MiB, device="simgpu", requires_grad=True)
+    with gpu.stream(first):
+        y = NotesStreams.apply(x, seen)
+    with gpu.stream(second):
+        z = NotesStreams.apply(y, seen)
+        total = z.sum()
+    total.backward()
+    assert seen == [first, second, (second, second.cuda_stream), (first, first.cuda_stream)]
+    assert gpu.current_stream() == gpu.default_stream()
+
+
+def test_a_stream_chosen_inside_a_node_ends_with_it(gpu):
+    """GIVEN a backward that changes the stream THEN it counts in that node alone, and the caller's is what it was."""
+    side, seen = gpu.Stream(), []
+
+    class Switches(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, gradient):
+            seen.append(gpu.current_stream())
+            with gpu.stream(side):
+                seen.append(gpu.current_stream())
+            gpu.set_stream(side)
+            seen.append(gpu.current_stream())
+            return gradient * 1
+
+    x = torch.ones(3, device="simgpu", requires_grad=True)
+    gpu.set_stream(side)
+    gpu.set_stream(gpu.default_stream())
+    Switches.apply(Switches.apply(x)).sum().backward()
+    default = gpu.default_stream()
+    assert seen == [default, side, side] * 2 and gpu.current_stream() == default
+
+
 def test_times_and_misuse_of_events(gpu):
     timed, untimed = gpu.Event(enable_timing=True), gpu.Event()
     with pytest.raises(ValueError, match="enable_timing=True"):

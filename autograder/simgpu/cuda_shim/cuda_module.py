@@ -12,13 +12,14 @@ from collections.abc import Callable
 
 import torch
 
-from autograder.simgpu import history, workspaces
+from autograder.simgpu import device_memory, history, workspaces
+from autograder.simgpu.cuda_shim import comm
 from autograder.simgpu.cuda_shim.kinds import refusing, refusing_class, shown_class
 from autograder.simgpu.cuda_shim.storages import LEGACY_STORAGES, legacy_storage
 from autograder.simgpu.cuda_shim.tensors import LEGACY_TYPES, legacy_classes, translated
 
 LEFT = {
-    "CudaError", "DeferredCudaCallError", "amp", "cudaStatus", "empty_cache", "graphs", "has_half", "has_magma",
+    "CudaError", "DeferredCudaCallError", "amp", "caching_allocator_alloc", "caching_allocator_delete", "cudaStatus", "empty_cache", "graphs", "has_half", "has_magma",
     "host_memory_stats_as_nested_dict", "is_tf32_supported", "jiterator", "max_memory_cached", "memory", "memory_cached",
     "memory_snapshot", "memory_summary", "nccl", "nvtx", "profiler", "random", "reset_max_memory_allocated",
     "reset_max_memory_cached", "sparse", "streams", "tunable",
@@ -36,8 +37,7 @@ _NEEDS = {
     "cuda": {
         _GRAPHS: ("CUDAGraph", "graph", "graph_pool_handle", "make_graphed_callables"),
         _ONLY_PYTORCHS: (
-            "CUDAPluggableAllocator", "caching_allocator_alloc", "caching_allocator_delete",
-            "caching_allocator_disabled", "caching_allocator_enable", "change_current_allocator",
+            "CUDAPluggableAllocator", "caching_allocator_disabled", "caching_allocator_enable", "change_current_allocator",
         ),
         _NO_RUNTIME: (
             "ExternalStream", "GreenContext", "check_error", "cudart", "current_blas_handle", "current_solver_handle",
@@ -48,7 +48,6 @@ _NEEDS = {
         ),
     },
     "cuda.memory": {_ONLY_PYTORCHS: ("_get_current_allocator", "_host_allocator", "_use_uvm")},
-    "cuda.jiterator": {_NO_KERNELS: ("_create_jit_fn", "_create_multi_output_jit_fn")},
     "cuda.nccl": {
         _NO_NCCL: ("all_gather", "all_reduce", "broadcast", "init_rank", "reduce", "reduce_scatter", "unique_id", "version"),
     },
@@ -111,11 +110,21 @@ def _set_stream(stream_id: int, device_index: int, device_type: int) -> None:
 
 
 IN_C: dict[str, Callable] = {
+    "_broadcast": comm.broadcast,
+    "_broadcast_out": comm.broadcast_out,
+    "_gather": comm.gather,
+    "_gather_out": comm.gather_out,
+    "_scatter": comm.scatter,
+    "_scatter_out": comm.scatter_out,
     "_cuda_allocationTraceback": history.traceback_of,
+    "_cuda_attach_out_of_memory_observer": device_memory.attach_out_of_memory_observer,
+    "_cuda_cudaCachingAllocator_raw_alloc": device_memory.raw_alloc,
+    "_cuda_cudaCachingAllocator_raw_delete": device_memory.raw_delete,
     "_cuda_clearCublasWorkspaces": workspaces.clear,
     "_cuda_emptyCache": lambda: torch.simgpu.empty_cache(),
     "_cuda_getMemoryMetadata": history.get_metadata,
     "_cuda_hostMemoryStats": _host_stats,
+    "_cuda_jiterator_compile_and_launch_kernel": refusing("a function of torch.cuda.jiterator", _NO_KERNELS),
     "_cuda_isHistoryEnabled": history.is_on,
     "_cuda_memorySnapshot": _snapshot,
     "_cuda_record_memory_history": history.begin,

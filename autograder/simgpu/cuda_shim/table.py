@@ -129,7 +129,9 @@ def _stream_rows() -> list[Replacement]:
         Replacement(simgpu_streams.Event, "device", streams.shown_device, _COMPARED),
         Replacement(simgpu_streams.Stream, "module", _always_is("torch.cuda"), names_itself),
         Replacement(simgpu_streams.Event, "module", _always_is("torch.cuda"), names_itself),
-        Replacement(torch.Tensor, "__cuda_array_interface__", no_array_interface, "no CUDA library can read the address"),
+        Replacement(
+            torch.Tensor, "__cuda_array_interface__", no_array_interface, "no CUDA library can read the address"
+        ),
     ]
 
 
