@@ -3,7 +3,7 @@
     python benchmarks/on_gpu.py --minutes 9 --out FOLDER
 
 Runs from a plain checkout; needs torch, numpy and matplotlib, and pytest for one part. Parts in order of value: the
-fidelity programs at small size, every lesson's recordings, the allocator's sequences and the tests marked ``cuda``,
+fidelity programs at small size, every lesson's recordings, the allocator's sequences, the tests marked ``cuda``,
 published figures' programs, verdicts, the fidelity programs at full size. Each runs in processes of its own and writes
 its file as results come; what a first round leaves, the time that is left goes to.
 

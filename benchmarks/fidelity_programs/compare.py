@@ -84,7 +84,7 @@ def _row(name: str, expected: dict, actual: dict | None) -> Row:
     if len(expected["allocated"]) != len(actual["allocated"]):
         return Row(name, fault=f"{len(actual['allocated'])} steps, expected {len(expected['allocated'])}")
     errors = {
-        quantity: _error(max(expected[quantity]), max(actual[quantity]))
+        quantity: _error(max(expected[quantity], default=0), max(actual[quantity], default=0))
         for quantity in ("allocated", "peak", "reserved")
     }
     return Row(name, slope_of(actual["allocated"]), slope_of(expected["allocated"]), **errors)

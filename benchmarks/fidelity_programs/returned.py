@@ -37,7 +37,7 @@ def documents(folder: Path) -> list[dict]:
 
 def sequences(folder: Path) -> dict[str, dict]:
     """The allocator's books of each sequence that came back."""
-    return {name: value for name, value in _values(folder, "tests").items() if name.startswith("allocator/")}
+    return _values(folder, "allocator")
 
 
 def figures(folder: Path) -> dict[str, dict]:

@@ -1,81 +1,49 @@
-"""Part 3: the allocator's sequences of requests, recorded, then every test marked ``cuda``, by pytest.
+"""Every test marked ``cuda``, a file at a time, by a pytest of its own. Their conftests register the simulated GPU beside CUDA.
 
 On another device, for rehearsal, the same tests' cases for that device.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.fidelity_programs import allocator_settings
-from benchmarks.gpu_run.opened import opened
+from benchmarks.gpu_run import chosen_tests
 
 ROOT = Path(__file__).resolve().parents[2]
-ELSEWHERE = ("tests/lessons/",)
-"""Tests left out: the part "verdicts" runs the same fixtures, trial by trial."""
 
 
 def items(device: str) -> list[str]:
-    sequences = [] if device == "cpu" else allocator_settings.items()
-    try:
-        import pytest  # noqa: F401 - only whether it is there
-    except ImportError:
-        return sequences
-    return sequences + _tests(device)
+    """The files with tests for this device. Raises ImportError where pytest is missing."""
+    import pytest  # noqa: F401 - to say so where it is missing
+
+    return sorted({found["file"] for found in _pytest(device, "--collect-only", "tests") if "file" in found})
 
 
-def environment(item: str) -> dict[str, str]:
-    """The allocator reads its settings when its process starts."""
-    return allocator_settings.environment(item) if item.startswith("allocator/") else {}
+def run(item: str, device: str) -> Iterator[tuple[str, dict]]:
+    """Run a file's tests; (name, {"outcome", "report"}) as each ends. Raises AssertionError naming those that failed."""
+    failed, status = [], "nothing"
+    for found in _pytest(device, item):
+        if "name" in found:
+            failed += [found["name"]] if found["outcome"] == "failed" else []
+            yield found["name"], {"outcome": found["outcome"], "report": found["report"]}
+        status = found.get("status", status)
+    if failed or status != 0:
+        raise AssertionError(f"{len(failed)} failed: {', '.join(failed)}; pytest ended with {status}")
 
 
-def _tests(device: str) -> list[str]:
-    import pytest
-
-    collected = _Collected(device)
-    pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", str(ROOT / "tests")], plugins=[collected])
-    return collected.ids
-
-
-class _Collected:
-    """A pytest plugin that keeps the names of the cases wanted on a device."""
-
-    def __init__(self, device: str) -> None:
-        self.device, self.ids = device, []
-
-    def pytest_collection_modifyitems(self, items) -> None:
-        files = {item.path for item in items if item.get_closest_marker("cuda")}
-        for item in items:
-            marked = item.get_closest_marker("cuda") is not None
-            case = getattr(item, "callspec", None)
-            here = case is not None and self.device in case.id.split("-") and item.path in files
-            wanted = marked if self.device == "cuda" else here
-            if wanted and not item.nodeid.startswith(ELSEWHERE):
-                self.ids.append(item.nodeid)
-
-
-class _Outcome:
-    """A pytest plugin that keeps how one test went."""
-
-    def __init__(self) -> None:
-        self.words, self.report = "did not run", ""
-
-    def pytest_runtest_logreport(self, report) -> None:
-        if report.failed or report.skipped or report.when == "call":
-            self.words = f"{report.outcome} in {report.when}" if report.failed else report.outcome
-            self.report = report.longreprtext[-3000:] if report.failed else ""
-
-
-def run(item: str, device: str):
-    if item.startswith("allocator/"):
-        from benchmarks.fidelity_programs import allocator_sequences
-
-        yield item, allocator_sequences.replay(item, opened(device))
-        return
-    import pytest
-
-    outcome = _Outcome()
-    pytest.main(["-q", "-p", "no:cacheprovider", str(ROOT / item)], plugins=[outcome])
-    yield item, {"outcome": outcome.words, "report": outcome.report}
-    if outcome.words.startswith(("failed", "did not run")):
-        raise AssertionError(outcome.report[-500:] or outcome.words)
+def _pytest(device: str, *arguments: str) -> Iterator[dict]:
+    """What the plugin says, line by line; at last ``{"status": ...}``."""
+    reader, writer = os.pipe()
+    plugin = ["-p", chosen_tests.__name__, "-p", "no:cacheprovider"]
+    environment = {**os.environ, chosen_tests.DEVICE: device, chosen_tests.PIPE: str(writer)}
+    command = [sys.executable, "-m", "pytest", "-q", *plugin, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sys.stderr, pass_fds=(writer,))
+    os.close(writer)
+    with open(reader, encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+    yield {"status": process.wait()}

@@ -1,4 +1,4 @@
-"""Part 6: the fidelity programs, at full size."""
+"""The fidelity programs, at full size."""
 
 from __future__ import annotations
 

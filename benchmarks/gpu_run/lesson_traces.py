@@ -1,4 +1,4 @@
-"""Part 2: what every lesson's notebook records, with the official answers and with the first wrong one of each."""
+"""What every lesson's notebook records, with the official answers and with the first wrong one of each."""
 
 from __future__ import annotations
 

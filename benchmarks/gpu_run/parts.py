@@ -14,7 +14,8 @@ class Part:
     """One part. ``share`` is the part of the whole time that it may take in the first round; what is left goes on.
 
     ``module`` offers ``items(device)``, the names of its items, and ``run(item, device)``, which yields (name, value)
-    pairs; ``environment(item)``, if there, the variables that an item's process needs.
+    pairs; and ``environment(item)``, if there, the variables that an item's process needs. ``silence``: seconds without a value after which an item hangs. ``fresh``:
+    each item has a process of its own. ``needs``: packages beyond torch, numpy and matplotlib.
     """
 
     name: str
@@ -43,15 +44,8 @@ PARTS = (
         fresh=True,
         parallel=True,
     ),
-    Part(
-        "tests",
-        "allocator sequences, tests marked cuda",
-        _HOME + "cuda_tests",
-        0.25,
-        60,
-        parallel=True,
-        needs=("pytest",),
-    ),
+    Part("allocator", "the allocator's sequences of requests", _HOME + "allocator", 0.15, 60),
+    Part("tests", "tests marked cuda", _HOME + "cuda_tests", 0.25, 60, fresh=True, parallel=True, needs=("pytest",)),
     Part("published", "programs of published figures", _HOME + "published", 0.15, 60, fresh=True),
     Part("verdicts", "verdicts on every answer and fixture", _HOME + "verdicts", 0.4, 120, fresh=True, parallel=True),
     Part("full", "fidelity programs, full size", _HOME + "full_programs", 1.0, 90),

@@ -1,4 +1,4 @@
-"""Part 4: programs of which a figure measured on a GPU was published (``benchmarks/published_figures.py``).
+"""Programs of which a figure measured on a GPU was published (``benchmarks/published_figures.py``).
 
 That module's ``FIGURES`` holds one entry per figure with ``name`` and ``program``, a function of the device. A program
 that returns readings is believed; of any other the highest memory is read.

@@ -1,4 +1,4 @@
-"""Part 1: the fidelity programs, scaled down."""
+"""The fidelity programs, scaled down."""
 
 from __future__ import annotations
 

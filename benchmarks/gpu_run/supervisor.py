@@ -47,7 +47,9 @@ class Supervisor:
         file = results.PartFile(path)
         scout = Child(part, self.device, {}, over)
         try:
-            about, listed = scout.hear(START_UP_SECONDS), scout.hear(START_UP_SECONDS)
+            about = scout.hear(START_UP_SECONDS)
+            scout.send("")
+            listed = scout.hear(START_UP_SECONDS)
             if not results.about(path):
                 file.add(about)
             self._note(part, listed, outcome)
@@ -105,7 +107,7 @@ class Supervisor:
         try:
             if child is None:
                 child = Child(part, self.device, variables, over)
-                child.hear(START_UP_SECONDS), child.hear(START_UP_SECONDS)
+                child.hear(START_UP_SECONDS)
             child.send(item)
             while not last.get("end"):
                 last = child.hear(part.silence)

@@ -1,4 +1,4 @@
-"""Part 5: the verdict of every check on stubs, answers and fixtures, as each trial ends."""
+"""The verdict of every check on stubs, answers and fixtures, as each trial ends."""
 
 from __future__ import annotations
 

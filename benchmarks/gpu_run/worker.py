@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu_run.worker MODULE DEVICE
 
-Each line it reads is an item's name; each line that it writes is a JSON document (``results.py``). What items print goes
+It says first what the device is. Each line it reads is an item's name, or empty to ask which there are; each that it writes is a JSON document (``results.py``). What items print goes
 to stderr, which the parent keeps the end of.
 """
 
@@ -25,21 +25,28 @@ LISTED = ("numpy", "matplotlib", "pytest", "yaml", "nbformat", "jupytext", "IPyt
 def main(module: str, device: str, *needs: str) -> None:
     """Serve items until there are no more, or the parent is gone."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    say = _speaker()
+    say, part = _speaker(), None
+    missing = [name for name in LISTED if importlib.util.find_spec(name) is None]
+    say({"about": {**_about(device), "missing": missing}})
+    for line in sys.stdin:
+        item = line.strip()
+        if not item:
+            say(_listed(module, device, needs))
+            continue
+        part = part or importlib.import_module(module)
+        say(_run(part, item, device, say))
+        gc.collect()
+
+
+def _listed(module: str, device: str, needs: tuple[str, ...]) -> dict:
+    """The part's items, each with the variables that its process needs; why there are none, if an import failed."""
     missing = [name for name in needs if importlib.util.find_spec(name) is None]
-    about = _about(device)
     try:
         part = importlib.import_module(module)
         asked = getattr(part, "environment", lambda item: {})
-        items, why = {item: asked(item) for item in part.items(device)}, ""
+        return {"items": {item: asked(item) for item in part.items(device)}, "missing": missing, "why": ""}
     except ImportError as error:
-        items, why = {}, f"{type(error).__name__}: {error}"
-    say({"about": {**about, "missing": [name for name in LISTED if importlib.util.find_spec(name) is None]}})
-    say({"items": items, "missing": missing, "why": why})
-    for line in sys.stdin:
-        item = line.strip()
-        say(_run(part, item, device, say))
-        gc.collect()
+        return {"items": {}, "missing": missing, "why": f"{type(error).__name__}: {error}"}
 
 
 def _end_with(parent: int) -> None:

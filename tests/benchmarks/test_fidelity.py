@@ -130,6 +130,12 @@ def test_a_lesson_comes_along_by_itself():
     assert max(slopes) > 0 and min(slopes) == 0
 
 
+def test_a_program_without_steps_is_compared_by_its_name():
+    """GIVEN a cell that raises on both devices THEN there is nothing to compare, and nothing is missed."""
+    document = {"programs": {"cell 3 raises ValueError": {q: [] for q in ("allocated", "peak", "reserved")}}}
+    assert compare.compare(document, document).missed() == []
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("program", training.programs(), ids=lambda program: program.name)

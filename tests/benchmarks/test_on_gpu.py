@@ -14,7 +14,7 @@ import pytest
 from autograder.authoring.build import load
 from autograder.authoring.fixtures import expectations
 from benchmarks import fidelity, on_gpu
-from benchmarks.fidelity_programs import allocator_sequences, lessons, recording, returned, sources
+from benchmarks.fidelity_programs import allocator_sequences, compare, lessons, recording, returned, sources
 from benchmarks.gpu_run import results, supervisor
 from benchmarks.gpu_run.parts import PARTS, Part
 
@@ -121,7 +121,7 @@ def test_no_file_grows_beyond_its_limit_and_ends_have_room(tmp_path, monkeypatch
 def test_there_are_at_most_eight_files():
     """GIVEN all parts THEN their files and the summary are eight at most, of 16 MiB at most."""
     assert len({part.file for part in PARTS}) + 1 <= 8 and results.MOST_BYTES < 16 << 20
-    assert [part.name for part in PARTS] == ["small", "lessons", "tests", "published", "verdicts", "full"]
+    assert [part.name for part in PARTS] == ["small", "lessons", "allocator", "tests", "published", "verdicts", "full"]
 
 
 def test_a_device_that_fails_from_now_on_gets_a_new_process(tmp_path, monkeypatch):
@@ -150,7 +150,7 @@ def recorded(tmp_path_factory):
     chosen = {
         "small": {"mlp/adamw/fp32", "mlp/sgd/fp32"},
         "lessons": {"00_start_here"},
-        "tests": {"allocator/expandable/0"},
+        "allocator": {"allocator/expandable/0"},
     }
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     patch = pytest.MonkeyPatch()
@@ -169,7 +169,11 @@ def test_what_comes_back_is_compared_with_the_simulated_gpu(recorded, capfd):
     assert fidelity.main(["--compare", str(recorded)]) == 0
     printed = capfd.readouterr().out
     assert "all targets met" in printed and "00_start_here/01 step" in printed and "allocator: 1 sequences" in printed
-    path = recorded / "tests.jsonl"
+    slopes = {name: compare.slope_of(r["allocated"]) for name, r in results.values(recorded / "lessons.jsonl").items()}
+    assert slopes["00_start_here/09 step"] == 0 < slopes["00_start_here with leaks/09 step"], (
+        "the answer is flat, the leak is not"
+    )
+    path = recorded / "allocator.jsonl"
     lines = results.read(path)
     lines[1]["value"]["rows"][7][4] += 512
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -212,7 +216,7 @@ def test_lessons_are_read_as_the_course_reads_them(lesson):
     assert sources.plan(lesson) == plan
 
 
-def test_the_run_with_wrong_answers_leaks():
+def test_every_exercise_has_a_wrong_answer_to_run_with():
     """GIVEN a lesson's first wrong answers THEN each exercise of the lesson has one."""
     for lesson in lessons.names():
         assert set(sources.first_wrong(lesson)) == {fixture.exercise for fixture in sources.fixtures(lesson)}
