@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from functools import lru_cache
 
 import torch

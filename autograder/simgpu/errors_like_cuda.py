@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from autograder.simgpu import compat
 from autograder.simgpu.devices import DEVICES, OURS
 
 _TYPE_NAMES = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
