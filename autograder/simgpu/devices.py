@@ -119,6 +119,13 @@ def wanted_count(given: int | None, environment=os.environ) -> int:
     return count
 
 
+def named(device: torch.device) -> str:
+    """A device as a message calls it: ``cuda:0`` while a script runs that calls the simulated one so."""
+    if device.type == compat.NAME and len(OURS) > 1:
+        return "cuda" if device.index is None else f"cuda:{device.index}"
+    return str(device)
+
+
 def home(args: tuple, kwargs: dict) -> int:
     """Index of the device a kernel runs on: that of its device argument, its first tensor, or the current one."""
     first = None

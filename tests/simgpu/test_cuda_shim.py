@@ -228,6 +228,21 @@ def test_what_cannot_work_says_so(cuda):
         torch.ones(1, device="cuda:63")
 
 
+def test_errors_call_the_device_what_the_script_calls_it(cuda):
+    there, here = torch.ones(2, 3, 8, device="cuda"), torch.ones(2, 3, 8)
+    heads = torch.ones(1, 2, 4, 8, device="cuda")
+    for mixed in (
+        lambda: nn.LSTM(8, 4)(there),
+        lambda: there + here,
+        lambda: torch.cat([there, here]),
+        lambda: torch.index_put_(there, (torch.tensor([0]),), here[0]),
+        lambda: nn.functional.scaled_dot_product_attention(heads, heads.cpu(), heads),
+    ):
+        with pytest.raises(RuntimeError, match=r"cuda:0") as caught:
+            mixed()
+        assert "simgpu" not in str(caught.value)
+
+
 def test_a_torch_built_for_cuda_has_its_own_factories_replaced_and_put_back(device):
     """The usual build from PyPI has CUDA kernels; without a GPU they look for a driver. Here stands one like them."""
     built_in = torch.library.Library("aten", "IMPL")
