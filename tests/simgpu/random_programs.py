@@ -1,7 +1,8 @@
-"""A random program on the simulated GPU, in a process of its own: ``python -m tests.simgpu.random_programs SEED MOVES``.
+"""A random program on the simulated GPU, in a process of its own: ``python -m tests.simgpu.random_programs SEED MOVES``,
+or ``... SEED MOVES cuda``, where "cuda" means the simulated GPU.
 
 It does what people do at their worst: views of views, in-place changes, ``out=``, resizing, hooks that raise, threads,
-interrupts in the middle of an operator, memory that runs out. Ordinary exceptions are part of the game; an aborted process, a
+interrupts in the middle of an operator, memory that runs out, tensors without a storage of their own. Ordinary exceptions are part of the game; an aborted process, a
 SystemError or a byte left in the ledger is not. Prints ``left N`` (bytes allocated after everything was deleted and
 graphs that hold themselves were cut).
 """
@@ -18,14 +19,19 @@ import random
 import signal
 import sys
 import threading
+import warnings
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.masked import masked_tensor
 from torch.utils.checkpoint import checkpoint
 
 from autograder import simgpu
+from autograder.simgpu.cuda_shim import cuda_means_simgpu
 from autograder.simgpu.interrupts import Interruption
+from tests.simgpu.wrapper_programs import Wrapper
 
 CAPACITY = 64 << 20
 MOST_KEPT = 40
@@ -99,7 +105,7 @@ VIEWS = [
     "split",
     "chunk",
 ]
-GAME = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, AttributeError, KeyboardInterrupt)
+GAME = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError, KeyError, KeyboardInterrupt)
 
 
 class Bomb(torch.autograd.Function):
@@ -118,8 +124,8 @@ class Bomb(torch.autograd.Function):
 class Program:
     """One random program: a pool of tensors and a set of moves."""
 
-    def __init__(self, seed: int):
-        self.device = simgpu.enable(CAPACITY)
+    def __init__(self, seed: int, device: torch.device):
+        self.device = device
         self.random = random.Random(seed)
         torch.manual_seed(seed)
         self.pool: list[torch.Tensor] = [torch.ones(2, device=self.device)]
@@ -261,7 +267,7 @@ class Program:
         """Views may reach beyond a storage then: on the CPU that ends PyTorch's process, so only on the device."""
         storage = self.pick().untyped_storage()
         moves = [storage.clone, storage.cpu]
-        if storage.device.type == self.device.type:
+        if storage.device.type != "cpu":
             moves.append(lambda: storage.resize_(self.random.randrange(4096)))
         self.random.choice(moves)()
 
@@ -274,6 +280,34 @@ class Program:
         buffer.seek(0)
         self.keep(torch.load(buffer))
         self.keep(pickle.loads(pickle.dumps(self.pick().detach())))
+
+    def do_tensor_without_storage(self):
+        """A wrapper, masked, nested or fake tensor, made for the device that the program sees."""
+        self.random.choice((self.wrap, self.mask, self.nest, self.fake))()
+
+    def wrap(self):
+        weight = nn.Parameter(Wrapper(self.pick().detach().float()))
+        (weight * weight).sum().backward()
+        self.keep(weight.grad.inner)
+
+    def mask(self):
+        tensor = self.pick().detach().float()
+        masked = masked_tensor(tensor, tensor > 0, requires_grad=True)
+        (masked * masked).sum().backward()
+        self.keep(masked.grad.get_data())
+
+    def nest(self):
+        rows = [torch.ones(length, 8, device=self.device, requires_grad=True) for length in (1, self.random.randrange(4))]
+        layout = self.random.choice((torch.jagged, torch.strided))
+        batch = F.relu(F.linear(torch.nested.as_nested_tensor(rows, layout=layout), torch.ones(4, 8, device=self.device)))
+        torch.nested.to_padded_tensor(batch, 0.0).sum().backward()
+        self.keep(rows[0].grad)
+
+    def fake(self):
+        with FakeTensorMode() as mode:
+            layer = nn.Linear(3, 3, device=self.device)
+            layer(torch.ones(2, 3, device=self.device)).sum().backward()
+            repr(mode.from_tensor(self.pick().detach()))
 
     def do_read(self):
         repr(self.pick())
@@ -298,17 +332,20 @@ def cut_graphs_that_hold_themselves() -> None:
     gc.collect()
 
 
-def main(seed: int, moves: int) -> None:
+def main(seed: int, moves: int, name: str) -> None:
     """Run it, delete everything, say what is left."""
     faulthandler.enable()
+    warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, Interruption(KeyboardInterrupt))
     torch.set_num_threads(1)
-    program = Program(seed)
-    program.run(moves)
-    program.pool.clear()
+    simgpu.enable(CAPACITY)
+    with cuda_means_simgpu() if name == "cuda" else contextlib.nullcontext():
+        program = Program(seed, torch.device(name, 0))
+        program.run(moves)
+        program.pool.clear()
     cut_graphs_that_hold_themselves()
     print("left", torch.simgpu.memory_allocated())
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:] or ["simgpu"])

@@ -25,22 +25,22 @@ def run(arguments, seconds):
     return done
 
 
-def random_program(seed, moves, seconds):
-    done = run(["-m", "tests.simgpu.random_programs", str(seed), str(moves)], seconds)
+def random_program(seed, moves, seconds, device="simgpu"):
+    done = run(["-m", "tests.simgpu.random_programs", str(seed), str(moves), device], seconds)
     assert done.stdout.splitlines()[-1:] == ["left 0"], f"seed {seed}, {moves} moves: {done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_random_program_neither_ends_the_process_nor_leaves_a_byte(seed):
-    """Do hooks that raise, interrupts, threads, views and running out of memory leave the device in order?"""
-    random_program(seed, moves=120, seconds=300)
+@pytest.mark.parametrize(("seed", "device"), [(1, "simgpu"), (2, "simgpu"), (3, "cuda"), (4, "cuda")])
+def test_a_random_program_neither_ends_the_process_nor_leaves_a_byte(seed, device):
+    """Do hooks that raise, interrupts, threads, views, wrappers and running out of memory leave the device in order?"""
+    random_program(seed, moves=120, seconds=300, device=device)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_many_random_programs(seed):
     """The same for some minutes; a failure names the seed."""
-    random_program(seed, moves=1500, seconds=900)
+    random_program(seed, moves=1500, seconds=900, device=("simgpu", "cuda")[seed % 2])
 
 
 CTRL_C = """
