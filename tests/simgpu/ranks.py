@@ -33,6 +33,9 @@ def main(rank: int, folder: str) -> None:
         found[f"ddp {name}"] = ddp(rank, device, **options)
     found["ddp on cpu"] = ddp(rank, torch.device("cpu"), measured=False)
     found["no_sync"] = without_sync(rank, device)
+    for where in ("cpu", device):
+        found[f"unused on {torch.device(where).type}"] = unused_parameters(torch.device(where))
+    found["drawn"] = random_shards(rank, device)
     found["sync batch norm"] = sync_batch_norm(rank, device)
     gc.collect()
     found["left after ddp"] = torch.simgpu.memory_allocated()
@@ -164,6 +167,56 @@ def without_sync(rank: int, device) -> dict:
             (wrapped(batch(rank, step, device)).pow(2).mean() / 2).backward()
         gradients.append(module[0].weight.grad[0].tolist())
     return {"between": gradients[0], "after": gradients[1]}
+
+
+class Branching(nn.Module):
+    """A model of which some steps leave half unused."""
+
+    def __init__(self):
+        super().__init__()
+        self.always, self.sometimes = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x, whole):
+        return self.sometimes(self.always(x)) if whole else self.always(x)
+
+
+def unused_parameters(device) -> list:
+    """A gradient after steps that leave parameters unused, and after steps of a static graph."""
+    gradients = []
+    for options, pattern in (({"find_unused_parameters": True}, (True, False)), ({"static_graph": True}, (True, True))):
+        torch.manual_seed(0)
+        module = Branching().to(device)
+        wrapped = nn.parallel.DistributedDataParallel(module, **options)
+        for whole in pattern:
+            wrapped(torch.ones(2, 4, device=device), whole).sum().backward()
+        gradients.append([module.always.weight.grad[0].tolist(), module.sometimes.weight.grad[0].tolist()])
+    return gradients
+
+
+def random_shards(rank: int, device) -> dict:
+    """What DTensor's random operators draw on this rank: a sharded, a replicated tensor, and a model made on meta."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import Replicate, Shard, rand
+
+    mesh = init_device_mesh(device.type, (RANKS,))
+    torch.manual_seed(5)
+    sharded = rand(4, 2, device_mesh=mesh, placements=[Shard(0)])
+    replicated = rand(3, device_mesh=mesh, placements=[Replicate()])
+    with torch.device("meta"):
+        module = nn.Linear(8, 8)
+    fully_shard(module, mesh=mesh)
+    module.to_empty(device=device)
+    module.reset_parameters()
+    torch.manual_seed(5)
+    again = rand(4, 2, device_mesh=mesh, placements=[Shard(0)])
+    return {
+        "sharded": sharded.to_local().tolist(),
+        "again": again.to_local().tolist(),
+        "replicated": replicated.to_local().tolist(),
+        "weight": module.weight.to_local()[0].tolist(),
+        "then": torch.rand(2, device=device).tolist(),
+    }
 
 
 def fsdp(rank: int, device, measured: bool = True) -> dict:

@@ -59,6 +59,21 @@ def test_no_sync_leaves_ranks_apart_until_the_next_backward(found):
     assert first["between"] != second["between"] and first["after"] == second["after"]
 
 
+def test_parameters_that_a_step_leaves_unused_and_static_graphs_work(found):
+    for rank in range(2):
+        ours, theirs = found[rank]["unused on simgpu"], found[rank]["unused on cpu"]
+        assert ours[0] == [pytest.approx(row, rel=1e-5) for row in theirs[0]]
+        assert ours[1] == [pytest.approx(row, rel=1e-5) for row in theirs[1]]
+
+
+def test_random_operators_on_sharded_tensors_differ_by_shard_and_agree_where_replicated(found):
+    first, second = found[0]["drawn"], found[1]["drawn"]
+    assert first["sharded"] != second["sharded"] and first["weight"] != second["weight"]
+    assert first["replicated"] == second["replicated"] and first["then"] == second["then"]
+    assert (first["again"], second["again"]) == (first["sharded"], second["sharded"]), "the seed decides"
+    assert 0 < min(map(abs, first["weight"])) and max(map(abs, first["weight"])) < 8**-0.5, "reset_parameters() drew them"
+
+
 def test_fsdp_holds_half_of_everything_on_each_rank(found):
     """Two ranks: half of the parameters, and half of Adam's two moments; gradients are gone after zero_grad."""
     for rank in found:
