@@ -78,7 +78,7 @@ def load(path: Path, device: str) -> types.ModuleType:
     module = types.ModuleType(path.stem)
     module.__file__ = str(path)
     sys.modules[path.stem] = sys.modules["__main__"] = module
-    exec(compile(as_cuda(path.read_text()), str(path), "exec"), module.__dict__)
+    exec(compile(as_cuda(path.read_text()), str(path), "exec"), module.__dict__)  # noqa: S102
     return module
 
 
@@ -159,7 +159,10 @@ def child(path: Path, device: str, wanted: Path | None, notes: Path) -> None:
 def start(options, wanted: Path | None, notes: Path) -> subprocess.Popen:
     command = [sys.executable, "-W", "ignore", __file__, str(options.file), "--device", options.device]
     command += ["--notes", str(notes)] + (["--wanted", str(wanted)] if wanted else [])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+    }
     log = notes.with_suffix(".log").open("wb")
     return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
