@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autograder.errors import NotSimulated
-from autograder.simgpu.cuda_shim import cuda_means_simgpu, cuda_module, table
+from autograder.simgpu.cuda_shim import c_names, cuda_means_simgpu, cuda_module, table
 
 MODULES = {"torch.cuda": torch.cuda} | {
     module.name: importlib.import_module(module.name)
@@ -94,8 +94,23 @@ def test_nothing_ends_in_an_attribute_error_of_c(device):
     ):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (module.__name__, node.name) not in named:
-                open_ends[module.__name__, node.name] = _asks_of_c(node) - set(cuda_module.IN_C)
+                open_ends[module.__name__, node.name] = _asks_of_c(node) - set(c_names.IN_C)
     assert {key: names for key, names in open_ends.items() if names} == {}
+
+
+def test_c_tells_streams_and_devices_by_number(cuda):
+    """Do programs that go past torch.cuda to torch._C find devices and streams there, as in torch/csrc/cuda/Module.cpp?"""
+    before, other = torch._C._cuda_getCurrentStream(0), torch.cuda.Stream()
+    assert before == torch._C._cuda_getDefaultStream(0) == (0, 0, 1)
+    torch._C._cuda_setStream(other.stream_id, other.device_index, other.device_type)
+    assert torch.cuda.current_stream() == other
+    assert torch._C._cuda_getCurrentRawStream(0) == other.cuda_stream
+    torch._C._cuda_setStream(*before)
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    torch._C._cuda_setDevice(torch._C._cuda_getDevice())
+    assert torch._C._cuda_getDeviceCount() == torch.cuda.device_count()
+    assert torch._C._cuda_exchangeDevice(0) == torch._C._cuda_maybeExchangeDevice(-1) == 0
+    torch._C._cuda_synchronize()
 
 
 def test_a_kernel_of_one_s_own_can_be_named_but_not_run(cuda):

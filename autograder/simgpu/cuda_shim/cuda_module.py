@@ -12,8 +12,6 @@ from collections.abc import Callable
 
 import torch
 
-from autograder.simgpu import device_memory, history, workspaces
-from autograder.simgpu.cuda_shim import comm
 from autograder.simgpu.cuda_shim.kinds import refusing, refusing_class, shown_class
 from autograder.simgpu.cuda_shim.storages import LEGACY_STORAGES, legacy_storage
 from autograder.simgpu.cuda_shim.tensors import LEGACY_TYPES, legacy_classes, translated
@@ -82,58 +80,6 @@ ANSWERED = {
     "is_current_stream_capturing": lambda: False,
 }
 """Names of torch.cuda that torch.simgpu does not have."""
-
-
-def _snapshot(request=None) -> dict:
-    """torch._C._cuda_memorySnapshot: of everything, or of one pool (two numbers, and whether traces are wanted)."""
-    if request is None:
-        return torch.simgpu.memory._snapshot()
-    pool_id = tuple(request[:2])
-    return {"segments": torch.simgpu.memory_snapshot(None if pool_id == (0, 0) else pool_id)}
-
-
-def _host_stats() -> dict:
-    """torch._C._cuda_hostMemoryStats: host_memory_stats() as a tree."""
-    tree: dict = {}
-    for key, value in torch.simgpu.host_memory_stats().items():
-        *path, leaf = key.split(".")
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    return tree
-
-
-def _set_stream(stream_id: int, device_index: int, device_type: int) -> None:
-    """torch._C._cuda_setStream: choose a stream by its numbers."""
-    torch.simgpu.set_stream(torch.simgpu.Stream(stream_id=stream_id, device_index=device_index))
-
-
-IN_C: dict[str, Callable] = {
-    "_broadcast": comm.broadcast,
-    "_broadcast_out": comm.broadcast_out,
-    "_gather": comm.gather,
-    "_gather_out": comm.gather_out,
-    "_scatter": comm.scatter,
-    "_scatter_out": comm.scatter_out,
-    "_cuda_allocationTraceback": history.traceback_of,
-    "_cuda_attach_out_of_memory_observer": device_memory.attach_out_of_memory_observer,
-    "_cuda_cudaCachingAllocator_raw_alloc": device_memory.raw_alloc,
-    "_cuda_cudaCachingAllocator_raw_delete": device_memory.raw_delete,
-    "_cuda_clearCublasWorkspaces": workspaces.clear,
-    "_cuda_emptyCache": lambda: torch.simgpu.empty_cache(),
-    "_cuda_getMemoryMetadata": history.get_metadata,
-    "_cuda_hostMemoryStats": _host_stats,
-    "_cuda_jiterator_compile_and_launch_kernel": refusing("a function of torch.cuda.jiterator", _NO_KERNELS),
-    "_cuda_isHistoryEnabled": history.is_on,
-    "_cuda_memorySnapshot": _snapshot,
-    "_cuda_record_memory_history": history.begin,
-    "_cuda_record_memory_history_legacy": history.begin_legacy,
-    "_cuda_setMemoryMetadata": history.set_metadata,
-    "_cuda_setStream": _set_stream,
-    "_cuda_sleep": lambda cycles: None,  # kernels take no time
-}
-"""What torch.cuda's own functions ask of torch._C; a build without CUDA does not have these names."""
 
 
 def answers() -> dict[str, object]:

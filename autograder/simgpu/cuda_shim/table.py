@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from autograder.simgpu import streams as simgpu_streams
 from autograder.simgpu.cuda_shim import (
+    c_names,
     cuda_module,
     custom_operators,
     distributed,
@@ -60,9 +61,13 @@ def _tensor_rows() -> list[Replacement]:
 
 def _torch_rows() -> list[Replacement]:
     return [
-        Replacement(torch, "asarray", tensors.asarray_here, "C++ compares devices: it would copy what is there already"),
+        Replacement(
+            torch, "asarray", tensors.asarray_here, "C++ compares devices: it would copy what is there already"
+        ),
         Replacement(Generator, "device", shown_device_property, _COMPARED),
-        Replacement(torch.library.Library, "impl", custom_operators.impl_for_both, "a script's kernels for CUDA are ours"),
+        Replacement(
+            torch.library.Library, "impl", custom_operators.impl_for_both, "a script's kernels for CUDA are ours"
+        ),
         Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
         Replacement(torch.accelerator, "current_accelerator", torch_module.shown_accelerator, _COMPARED),
         Replacement(torch, "set_autocast_enabled", torch_module.autocast_of_both, _AUTOCAST),
@@ -115,7 +120,7 @@ def _cuda_rows() -> list[Replacement]:
         rows += [Replacement(owner, name, _always_is(answer), reason) for owner in owners if hasattr(owner, name)]
     for owner, name, refusal in cuda_module.refused_in_submodules():
         rows.append(Replacement(owner, name, _always_is(refusal), "it cannot work here, and says so"))
-    for name, answer in cuda_module.IN_C.items():
+    for name, answer in c_names.IN_C.items():
         rows.append(Replacement(torch._C, name, _always_is(answer), "torch.cuda's own functions ask for it"))
     return rows + _stream_rows()
 
