@@ -25,7 +25,7 @@ MiB = 1 << 20
 class Figure(NamedTuple):
     """One published program: what was printed, where, on what, and how to measure it here.
 
-    ``run()`` returns the same figures in the same order, in ``unit``.
+    ``program(device)`` returns the same figures in the same order, in ``unit``.
     """
 
     name: str
@@ -34,82 +34,88 @@ class Figure(NamedTuple):
     torch: str
     printed: tuple[float, ...]
     unit: str
-    run: Callable[[], tuple[float, ...]]
+    program: Callable[[torch.device], tuple[float, ...]]
 
 
-def two_layers() -> tuple[int, int]:
+def _memory(device):
+    """torch.cuda or torch.simgpu."""
+    return torch.get_device_module(device)
+
+
+def two_layers(device) -> tuple[int, int]:
     """Two linear layers without bias: before and after backward."""
-    model = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False)).to("simgpu")
-    x = torch.rand(4, 256, 1024).to("simgpu")
+    model = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False)).to(device)
+    x = torch.rand(4, 256, 1024).to(device)
     y = model(x).sum()
-    before = torch.simgpu.memory_allocated()
+    before = _memory(device).memory_allocated()
     y.backward()
-    return before, torch.simgpu.memory_allocated()
+    return before, _memory(device).memory_allocated()
 
 
-def logits() -> tuple[float]:
+def logits(device) -> tuple[float]:
     """Logits of a language model, the best word of each place, and the words themselves."""
-    x = torch.empty(8, 512, 30522, device="simgpu")
-    best = torch.empty(8, 512, dtype=torch.int64, device="simgpu")  # x.argmax(dim=-1)
-    words = torch.randint(0, 30522, (8, 512), device="simgpu")
+    x = torch.empty(8, 512, 30522, device=device)
+    best = torch.empty(8, 512, dtype=torch.int64, device=device)  # x.argmax(dim=-1)
+    words = torch.randint(0, 30522, (8, 512), device=device)
     assert x.numel() and best.numel() and words.numel()
-    return (torch.simgpu.memory_allocated() / MiB,)
+    return (_memory(device).memory_allocated() / MiB,)
 
 
-def one_workspace() -> tuple[int]:
+def one_workspace(device) -> tuple[int]:
     """What a linear layer of one weight leaves behind once it is gone: the workspace of cuBLAS."""
-    workspaces.enable(True)
+    on_simgpu = torch.device(device).type == "simgpu"
+    workspaces.enable(True) if on_simgpu else None
     try:
-        nn.Linear(1, 1, device="simgpu")(torch.randn(1, 1, device="simgpu"))
+        nn.Linear(1, 1, device=device)(torch.randn(1, 1, device=device))
         gc.collect()
-        return (torch.simgpu.memory_allocated(),)
+        return (_memory(device).memory_allocated(),)
     finally:
-        workspaces.enable(False)
+        workspaces.enable(False) if on_simgpu else None
 
 
-def smallest_segment() -> tuple[float]:
+def smallest_segment(device) -> tuple[float]:
     """The cache behind one small tensor."""
-    x = torch.tensor([[1.0, 2, 3], [4, 5, 6]]).to("simgpu")
-    return (torch.simgpu.max_memory_reserved() / MiB + 0 * x.dim(),)
+    x = torch.tensor([[1.0, 2, 3], [4, 5, 6]]).to(device)
+    return (_memory(device).max_memory_reserved() / MiB + 0 * x.dim(),)
 
 
-def bert_large() -> tuple[int]:
+def bert_large(device) -> tuple[int]:
     """What BERT-large with a classifier adds to what the process occupied after a first small tensor, in whole MB."""
-    torch.ones((1, 1)).to("simgpu")
-    before = torch.simgpu.memory_reserved()
+    torch.ones((1, 1)).to(device)
+    before = _memory(device).memory_reserved()
     width, inner = 1024, 4096
     shapes = [(30522, width), (512, width), (2, width), (width,), (width,)]
     for _ in range(24):
         shapes += [(width, width), (width,)] * 4 + [(width,)] * 2
         shapes += [(inner, width), (inner,), (width, inner), (width,), (width,), (width,)]
     shapes += [(width, width), (width,), (2, width), (2,)]
-    kept = [torch.empty(shape, device="simgpu") for shape in shapes]
-    kept.append(torch.empty(1, 512, dtype=torch.int64, device="simgpu"))
-    return ((torch.simgpu.memory_reserved() - before) // MiB,)
+    kept = [torch.empty(shape, device=device) for shape in shapes]
+    kept.append(torch.empty(1, 512, dtype=torch.int64, device=device))
+    return ((_memory(device).memory_reserved() - before) // MiB,)
 
 
-def four_wide_layers() -> tuple[float]:
+def four_wide_layers(device) -> tuple[float]:
     """The parameters of four very wide layers, in units of 10**9 bytes."""
     widths = (3000, 10000, 50000, 20000, 1234)
     kept = [
-        torch.empty(shape, device="simgpu")
+        torch.empty(shape, device=device)
         for inputs, outputs in itertools.pairwise(widths)
         for shape in ((outputs, inputs), (outputs,))
     ]
-    return (torch.simgpu.memory_allocated() / 1e9 + 0 * len(kept),)
+    return (_memory(device).memory_allocated() / 1e9 + 0 * len(kept),)
 
 
-def softmax() -> tuple[int, ...]:
+def softmax(device) -> tuple[int, ...]:
     """Softmax of attention scores and its backward: allocated after each step, and the peak, at a 32nd of the printed
     batch (and so of the bytes, but for the 512 of the mean and its gradient)."""
-    x = torch.rand(160, 2, 384, 384, dtype=torch.bfloat16, device="simgpu", requires_grad=True)
-    seen = [torch.simgpu.memory_allocated()]
+    x = torch.rand(160, 2, 384, 384, dtype=torch.bfloat16, device=device, requires_grad=True)
+    seen = [_memory(device).memory_allocated()]
     y = torch.nn.functional.softmax(x, dim=-1)
     loss = torch.mean(y)
-    seen.append(torch.simgpu.memory_allocated() - 512)
+    seen.append(_memory(device).memory_allocated() - 512)
     loss.backward()
-    seen.append(torch.simgpu.memory_allocated() - 512)
-    seen.append(torch.simgpu.max_memory_allocated() - 1024)
+    seen.append(_memory(device).memory_allocated() - 512)
+    seen.append(_memory(device).max_memory_allocated() - 1024)
     return tuple(32 * nbytes + more for nbytes, more in zip(seen, (0, 512, 512, 1024)))
 
 
@@ -134,7 +140,7 @@ def measured(figure: Figure) -> tuple[float, ...]:
     torch.simgpu.set_capacity(40 << 30)
     torch.simgpu.reset_peak_memory_stats()
     try:
-        return figure.run()
+        return figure.program(torch.device("simgpu", 0))
     finally:
         gc.collect()
         torch.simgpu.empty_cache()

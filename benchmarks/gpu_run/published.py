@@ -35,5 +35,5 @@ def run(item: str, device: str):
         "peak": module.max_memory_allocated(),
         "reserved": module.max_memory_reserved(),
     }
-    plain = isinstance(returned, (int, float, str, dict, list))
+    plain = isinstance(returned, (int, float, str, dict, list, tuple))
     yield item, {**readings, "returned": returned if plain else None}
