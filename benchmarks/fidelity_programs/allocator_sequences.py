@@ -65,6 +65,7 @@ def replay(item: str, device: torch.device) -> dict:
     module.set_per_process_memory_fraction(LIMIT / total)
     kept, rows, failed = {}, [], []
     start = module.memory_stats()
+    module.memory._record_memory_history(context=None, max_entries=100_000)
     try:
         for number, (act, *about) in enumerate(sequence(int(item.rsplit("/", 1)[1]))):
             if act == "empty":
@@ -78,13 +79,21 @@ def replay(item: str, device: torch.device) -> dict:
                     failed.append(number)
             books = module.memory_stats()
             rows.append([books.get(name, 0) - start.get(name, 0) for name in BOOKS])
-        segments = _segments(module)
+        segments, addresses = _segments(module), _addresses(module)
     finally:
         kept.clear()
+        module.memory._record_memory_history(None)
         gc.collect()
         module.set_per_process_memory_fraction(1.0)
         empty_device(device)
-    return {"books": list(BOOKS), "rows": rows, "failed": failed, "segments": segments}
+    return {"books": list(BOOKS), "rows": rows, "failed": failed, "segments": segments, "addresses": addresses}
+
+
+def _addresses(module) -> list[int]:
+    """Where the driver put each segment, in the order in which they were asked for: of equal blocks the allocator takes
+    the one with the lowest address, so what follows depends on them."""
+    traces = module.memory._snapshot()["device_traces"]
+    return [event["addr"] for events in traces for event in events if event["action"] == "segment_alloc"]
 
 
 def _segments(module) -> list:

@@ -50,7 +50,7 @@ def programs() -> list[Program]:
 
 
 def measure(program: Program, device: torch.device, full: bool, steps: int = STEPS) -> dict:
-    """Bytes after each step, from an empty device on: lists ``allocated``, ``peak``, ``reserved``."""
+    """Bytes after each step, from an empty device on: lists ``allocated``, ``peak``, ``reserved``, and ``requests``."""
     empty_device(device)
     module = torch.get_device_module(device)
     start = module.memory_allocated()
@@ -63,7 +63,18 @@ def measure(program: Program, device: torch.device, full: bool, steps: int = STE
         readings["allocated"].append(module.memory_allocated() - start)
         readings["peak"].append(module.max_memory_allocated() - start)
         readings["reserved"].append(module.memory_reserved())
-    return readings
+    return {**readings, "requests": requests(step, module)}
+
+
+def requests(step, module) -> list[int]:
+    """Every block taken (its bytes) and given back (minus its bytes) in one more step, in order."""
+    module.memory._record_memory_history(context=None, max_entries=100_000)
+    step()
+    module.synchronize()
+    (trace,) = [events for events in module.memory._snapshot()["device_traces"] if events] or [[]]
+    module.memory._record_memory_history(None)
+    signs = {"alloc": 1, "free_requested": -1}
+    return [signs[event["action"]] * event["size"] for event in trace if event["action"] in signs]
 
 
 def make_step(program: Program, device: torch.device, full: bool):
