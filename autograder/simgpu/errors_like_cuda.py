@@ -20,6 +20,8 @@ def check_mixed(plan, args, kwargs, on_host) -> None:
         _check_put(plan, args, kwargs)
     elif plan.indexing:
         _check_indices(args)
+    elif plan.short.rstrip("_") == "addcmul":
+        _check_addcmul(plan, args, kwargs)
     elif plan.scalars_on_host:
         _check_lists(plan, args, kwargs)
     elif plan.checked or not plan.mixed and any(tensor.dim() for tensor in on_host):
@@ -45,6 +47,20 @@ def _check_put(plan, args, kwargs):
     if accumulate or torch.are_deterministic_algorithms_enabled():
         raise RuntimeError(f"expected device {target.device} but got device {value.device} for value tensor")
     raise _found_two(target.device, value.device)
+
+
+def _check_addcmul(plan, args, kwargs):
+    """addcmul_cuda_kernel in PointwiseOpsKernel.cu: of three operands the last alone may be a number on the CPU."""
+    named = list(_named_tensors(plan, args, kwargs))
+    if any(tensor.is_cpu and tensor.dim() for _, tensor in named):
+        raise device_mismatch(plan, args, kwargs)
+    for name, tensor in named:
+        if tensor.is_cpu and name in ("self", "tensor1"):
+            swap = "However, CPU Scalar support for tensor2 is supported, please swap your tensor1 and tensor2 terms."
+            raise RuntimeError(
+                f"CPU Scalar support for {name} argument is not supported when calling addcmul on CUDA tensors."
+                + (f" {swap}" if name == "tensor1" else "")
+            )
 
 
 def _check_lists(plan, args, kwargs):
