@@ -11,6 +11,7 @@ from torch.autograd.graph import increment_version
 from autograder.simgpu import (
     compat,
     determinism,
+    foreach,
     interrupts,
     randomness,
     refusals,
@@ -89,8 +90,12 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
         host_args.append(value if type(value) in _AS_THEY_ARE else _to_host(value, pairs, strangers))
     host_kwargs = {name: _to_host(a, pairs, strangers) for name, a in kwargs.items()} if kwargs else kwargs
     if strangers and pairs:
+        if plan.foreach and foreach.are_mixed(args):
+            return foreach.one_by_one(plan, args, kwargs)
         check_mixed(plan, args, kwargs, strangers)
     if DEVICES.several and len({tensor.device for tensor, _ in pairs}) > 1:
+        if plan.foreach:
+            return foreach.one_by_one(plan, args, kwargs)
         raise device_mismatch(plan, args, kwargs)
     if plan.does_more:
         _do_more(plan, args, kwargs, host_args, pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from autograder.simgpu import compat
+from autograder.simgpu import compat, foreach
 from autograder.simgpu.devices import DEVICES, OURS
 
 _TYPE_NAMES = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
@@ -22,6 +22,8 @@ def check_mixed(plan, args, kwargs, on_host) -> None:
         _check_indices(args)
     elif plan.short.rstrip("_") == "addcmul":
         _check_addcmul(plan, args, kwargs)
+    elif plan.foreach and not any(tensor.dim() for tensor in on_host):
+        foreach.check_added_number(plan, args)
     elif plan.scalars_on_host:
         _check_lists(plan, args, kwargs)
     elif plan.checked or not plan.mixed and any(tensor.dim() for tensor in on_host):
