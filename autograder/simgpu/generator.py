@@ -10,10 +10,15 @@ import weakref
 
 import torch
 
+from autograder.errors import NotSimulated
 from autograder.simgpu import compat
 from autograder.simgpu.devices import DEVICES, OURS
 
 _TorchGenerator = torch.Generator
+_NO_OFFSET = (
+    "the offset of CUDA's random numbers (Philox) is not simulated: the device draws from a CPU generator. "
+    "Keep and restore get_state() instead"
+)
 _OURS: weakref.WeakValueDictionary[int, Generator] = weakref.WeakValueDictionary()
 
 
@@ -58,6 +63,14 @@ class Generator(_TorchGenerator, metaclass=_EveryGenerator):
     def clone_state(self) -> Generator:
         """Another generator of the device, in the same state."""
         return Generator.on(self._index).set_state(self.get_state())
+
+    def get_offset(self) -> int:
+        """Raises NotSimulated: a Mersenne Twister has no offset."""
+        raise NotSimulated(_NO_OFFSET)
+
+    def set_offset(self, offset: int) -> None:
+        """Raises NotSimulated: a Mersenne Twister cannot be set forward."""
+        raise NotSimulated(_NO_OFFSET)
 
     def __reduce__(self):
         return Generator.on, (self._index,), self.get_state()
