@@ -11,6 +11,7 @@ the tests after it go on in the next child.
 
 --select PATTERN   only tests whose name ("Class.test") has this regular expression in it
 --deselect PATTERN none of these
+--every N          of those selected, every Nth: a sample of a long file
 --out FILE         results as JSON: {name: [status, last line of the error]}
 --compare FILE     such a file of the CPU; names are compared with the device's name taken out
 
@@ -215,6 +216,7 @@ def run(options) -> dict[str, list[str]]:
             raise SystemExit(notes.with_suffix(".log").read_text(errors="replace")[-3000:])
         names = [name for name in lines(notes)[0][1] if re.search(options.select, name)]
         names = [name for name in names if not options.deselect or not re.search(options.deselect, name)]
+        names = names[:: options.every]
         results = {name: ["skipped", why] for name in names for key, why in NOT_RUN.items() if re.search(key, name)}
         left = [name for name in names if name not in results]
         while left:
@@ -250,6 +252,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--select", default="")
     parser.add_argument("--deselect", default="")
+    parser.add_argument("--every", type=int, default=1, metavar="N")
     parser.add_argument("--limit", type=float, default=120, help="seconds that one test, or loading the file, may take")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--compare", type=Path)
