@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 
 from autograder.simgpu import compat
-from autograder.simgpu.devices import OURS
+from autograder.simgpu.devices import OURS, said
 
 
 def are_mixed(args: tuple) -> bool:
@@ -33,7 +33,7 @@ def check_added_number(plan, args: tuple) -> None:
     if number.is_cpu and _fast(tensors, number):
         device = next(iter(tensors)).device
         expected = "is expected" if plan.short.endswith("_") else "expected"
-        raise RuntimeError(f"scalar tensor {expected} to be on {device} but is on {number.device}")
+        raise RuntimeError(f"scalar tensor {expected} to be on {said(device)} but is on {number.device}")
 
 
 def _fast(tensors, number) -> bool:

@@ -12,7 +12,7 @@ import torch
 
 from autograder.errors import NotSimulated
 from autograder.simgpu import compat
-from autograder.simgpu.devices import DEVICES, OURS
+from autograder.simgpu.devices import DEVICES, OURS, said_type
 
 _TorchGenerator = torch.Generator
 _NO_OFFSET = (
@@ -82,4 +82,4 @@ class Generator(_TorchGenerator, metaclass=_EveryGenerator):
 def check(generator: torch.Generator) -> None:
     """Raise RuntimeError, in the words of ATen/core/Generator.h, for a generator of another device."""
     if compat.generator_address(generator) not in _OURS:
-        raise RuntimeError(f"Expected a '{compat.NAME}' device type for generator but found '{generator.device.type}'")
+        raise RuntimeError(f"Expected a '{said_type()}' device type for generator but found '{generator.device.type}'")

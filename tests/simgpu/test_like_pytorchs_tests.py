@@ -112,3 +112,21 @@ def test_the_old_constructors_warn(cuda):
             assert isinstance(torch.ones(1, device="cuda"), torch.cuda.FloatTensor)
     finally:
         torch.set_warn_always(False)
+
+
+MIXTURES = {
+    "pointwise": lambda x: x + torch.ones(2),
+    "a product": lambda x: torch.mm(x.view(2, 1), torch.ones(1, 2)),
+    "a generator": lambda x: torch.rand(2, device="cuda", generator=torch.Generator()),
+    "an index": lambda x: torch.cuda.synchronize("cpu"),
+    "an LSTM": lambda x: torch.nn.LSTM(2, 2, device="cuda")(x[None], (torch.ones(1, 2), torch.ones(1, 2))),
+    "foreach": lambda x: torch._foreach_add([x], torch.tensor(1.0), alpha=1.0),
+}
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_messages_call_the_device_as_the_script_does(name, cuda):
+    """Does a refusal name cuda:0, never another device that the script has not heard of?"""
+    with pytest.raises((RuntimeError, ValueError), match="cuda") as caught:
+        MIXTURES[name](torch.ones(2, device="cuda"))
+    assert "simgpu" not in str(caught.value)
