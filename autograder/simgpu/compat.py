@@ -134,6 +134,11 @@ def composite(op):
     return functools.partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
 
 
+def slow_way(op):
+    """PyTorch's implementation of a foreach operator that calls another operator for each tensor, past any kernel."""
+    return functools.partial(op._op_dk, torch._C.DispatchKey.CompositeExplicitAutograd)
+
+
 def attention_order() -> list[int]:
     """at::SDPBackend numbers in the order that torch prefers them, or that sdpa_kernel(..., set_priority=True) set."""
     return torch._C._get_sdp_priority_order()

@@ -70,7 +70,7 @@ class Devices:
         else:
             device = torch.device(device)
             if device.type not in OURS:
-                raise ValueError(f"Expected a {compat.NAME} device, but got: {device}")
+                raise ValueError(f"Expected a {said_type()} device, but got: {device}")
             index = self.current() if device.index is None else device.index
         self.check(index)
         return index
@@ -80,6 +80,16 @@ class Devices:
         if index >= self.count:
             kind = getattr(torch, "AcceleratorError", RuntimeError)
             raise kind("CUDA error: invalid device ordinal")
+
+
+def said_type() -> str:
+    """How messages call the simulated GPU: as the script does."""
+    return "cuda" if "cuda" in OURS else compat.NAME
+
+
+def said(device: torch.device) -> torch.device:
+    """A device as messages name it: a simulated one is called what the script calls it."""
+    return torch.device(said_type(), device.index) if device.type == compat.NAME else device
 
 
 class On:
@@ -117,13 +127,6 @@ def wanted_count(given: int | None, environment=os.environ) -> int:
         source = VARIABLE if given is None else "devices"
         raise SimGpuUnavailable(f"expected {source} to be a number from 1 to {MOST_DEVICES}, found {found!r}.")
     return count
-
-
-def named(device: torch.device) -> str:
-    """A device as a message calls it: ``cuda:0`` while a script runs that calls the simulated one so."""
-    if device.type == compat.NAME and len(OURS) > 1:
-        return "cuda" if device.index is None else f"cuda:{device.index}"
-    return str(device)
 
 
 def home(args: tuple, kwargs: dict) -> int:

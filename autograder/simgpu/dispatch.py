@@ -11,6 +11,7 @@ from torch.autograd.graph import increment_version
 from autograder.simgpu import (
     compat,
     determinism,
+    foreach,
     interrupts,
     randomness,
     refusals,
@@ -89,8 +90,12 @@ def run_here(plan: schema.Plan, args: tuple, kwargs: dict, finish=None, pairs: l
         host_args.append(value if type(value) in _AS_THEY_ARE else _to_host(value, pairs, strangers))
     host_kwargs = {name: _to_host(a, pairs, strangers) for name, a in kwargs.items()} if kwargs else kwargs
     if strangers and pairs:
+        if plan.foreach and foreach.are_mixed(args):
+            return foreach.one_by_one(plan, args, kwargs)
         check_mixed(plan, args, kwargs, strangers)
     if DEVICES.several and len({tensor.device for tensor, _ in pairs}) > 1:
+        if plan.foreach:
+            return foreach.one_by_one(plan, args, kwargs)
         raise device_mismatch(plan, args, kwargs)
     if plan.does_more:
         _do_more(plan, args, kwargs, host_args, pairs)
@@ -134,7 +139,8 @@ def _do_more(plan, args, kwargs, host_args, pairs):
     if plan.scalars_on_host:
         check_scalars(args, kwargs)
     if plan.syncs:
-        LEDGER.synced()
+        if plan.name != "repeat_interleave.Tensor" or _output_size(args, kwargs) is None:
+            LEDGER.synced()
     elif plan.indexing:
         _count_index_traffic(plan, args)
 
@@ -176,18 +182,27 @@ def _to_host(value, pairs, strangers):
     return value
 
 
+def _output_size(args, kwargs):
+    """repeat_interleave_common (ATen/native/Repeat.h) asks the device how long the result is unless it is told."""
+    return args[1] if len(args) > 1 else kwargs.get("output_size")
+
+
 def _count_index_traffic(plan, args):
-    """A boolean mask waits for nonzero(); an index on the CPU is copied over first (TensorAdvancedIndexing.cpp).
-    ``x[mask] = number`` becomes masked_fill on CUDA and does not wait."""
+    """A boolean mask waits for nonzero(), and an index on the CPU for its copy; of a mask on the CPU its positions go over
+    from pinned memory, without a wait (expandTensors, ATen/native/IndexingUtils.h). ``x[mask] = number`` becomes
+    masked_fill and does not wait (canDispatchToMaskedFill, TensorAdvancedIndexing.cpp); a value of one element that lies
+    on the device looks the same here, and does wait there."""
     indices = [index for index in args[1] or () if index is not None]
     masks = [index for index in indices if index.dtype in (torch.bool, torch.uint8)]
-    if plan.puts and len(masks) == len(indices) == 1 and args[2].numel() == 1:
+    is_one_mask = len(masks) == len(indices) == 1 and not masks[0].is_cpu
+    if plan.puts and is_one_mask and args[2].numel() == 1:
         return
     for index in indices:
+        is_mask = index.dtype in (torch.bool, torch.uint8)
         if index.is_cpu and index.dim():
-            LEDGER.copied_to_device(index.numel() * index.element_size())
-            LEDGER.synced()
-        elif index.dtype in (torch.bool, torch.uint8):
+            elements = int(index.count_nonzero()) * index.dim() if is_mask else index.numel()
+            LEDGER.copied_to_device(elements * torch.int64.itemsize if is_mask else elements * index.element_size())
+        if is_mask != index.is_cpu and (is_mask or index.dim()):
             LEDGER.synced()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from autograder.simgpu import compat
-from autograder.simgpu.devices import DEVICES, OURS, named
+from autograder.simgpu import compat, foreach
+from autograder.simgpu.devices import DEVICES, OURS, said
 
 _TYPE_NAMES = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
 
@@ -20,6 +20,10 @@ def check_mixed(plan, args, kwargs, on_host) -> None:
         _check_put(plan, args, kwargs)
     elif plan.indexing:
         _check_indices(args)
+    elif plan.short.rstrip("_") == "addcmul":
+        _check_addcmul(plan, args, kwargs)
+    elif plan.foreach and not any(tensor.dim() for tensor in on_host):
+        foreach.check_added_number(plan, args)
     elif plan.scalars_on_host:
         _check_lists(plan, args, kwargs)
     elif plan.checked or not plan.mixed and any(tensor.dim() for tensor in on_host):
@@ -43,8 +47,22 @@ def _check_put(plan, args, kwargs):
     if value.numel() == 1 and is_one_mask and not accumulate:
         return
     if accumulate or torch.are_deterministic_algorithms_enabled():
-        raise RuntimeError(f"expected device {named(target.device)} but got device {value.device} for value tensor")
+        raise RuntimeError(f"expected device {said(target.device)} but got device {said(value.device)} for value tensor")
     raise _found_two(target.device, value.device)
+
+
+def _check_addcmul(plan, args, kwargs):
+    """addcmul_cuda_kernel in PointwiseOpsKernel.cu: of three operands the last alone may be a number on the CPU."""
+    named = list(_named_tensors(plan, args, kwargs))
+    if any(tensor.is_cpu and tensor.dim() for _, tensor in named):
+        raise device_mismatch(plan, args, kwargs)
+    for name, tensor in named:
+        if tensor.is_cpu and name in ("self", "tensor1"):
+            swap = "However, CPU Scalar support for tensor2 is supported, please swap your tensor1 and tensor2 terms."
+            raise RuntimeError(
+                f"CPU Scalar support for {name} argument is not supported when calling addcmul on CUDA tensors."
+                + (f" {swap}" if name == "tensor1" else "")
+            )
 
 
 def _check_lists(plan, args, kwargs):
@@ -57,7 +75,7 @@ def check_scalars(args, kwargs) -> None:
     """The packed scalars of a foreach operator are read by the host (convert_tensor_to_scalar_list). RuntimeError."""
     scalars = args[3] if len(args) > 3 else kwargs["scalars"]
     if not scalars.is_cpu:
-        raise RuntimeError(f"Expected scalars to be on CPU, got {named(scalars.device)} instead.")
+        raise RuntimeError(f"Expected scalars to be on CPU, got {said(scalars.device)} instead.")
 
 
 def device_mismatch(plan, args, kwargs) -> RuntimeError:
@@ -83,15 +101,15 @@ def check_one_device(operator: str, **operands) -> None:
 
 def _different(operator, name, device, first) -> RuntimeError:
     return RuntimeError(
-        f"Expected all tensors to be on the same device, but got {name} is on {named(device)}, different from other tensors on "
-        f"{named(first)} (when checking argument in method wrapper_CUDA_{operator})"
+        f"Expected all tensors to be on the same device, but got {name} is on {said(device)}, different from other tensors "
+        f"on {said(first)} (when checking argument in method wrapper_CUDA_{operator})"
     )
 
 
 def _found_two(first, second) -> RuntimeError:
     return RuntimeError(
-        f"Expected all tensors to be on the same device, but found at least two devices, "
-        f"{named(first)} and {named(second)}!"
+        f"Expected all tensors to be on the same device, but found at least two devices, {said(first)} and "
+        f"{said(second)}!"
     )
 
 

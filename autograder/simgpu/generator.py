@@ -10,10 +10,15 @@ import weakref
 
 import torch
 
+from autograder.errors import NotSimulated
 from autograder.simgpu import compat
-from autograder.simgpu.devices import DEVICES, OURS
+from autograder.simgpu.devices import DEVICES, OURS, said_type
 
 _TorchGenerator = torch.Generator
+_NO_OFFSET = (
+    "the offset of CUDA's random numbers (Philox) is not simulated: the device draws from a CPU generator. "
+    "Keep and restore get_state() instead"
+)
 _OURS: weakref.WeakValueDictionary[int, Generator] = weakref.WeakValueDictionary()
 
 
@@ -59,6 +64,14 @@ class Generator(_TorchGenerator, metaclass=_EveryGenerator):
         """Another generator of the device, in the same state."""
         return Generator.on(self._index).set_state(self.get_state())
 
+    def get_offset(self) -> int:
+        """Raises NotSimulated: a Mersenne Twister has no offset."""
+        raise NotSimulated(_NO_OFFSET)
+
+    def set_offset(self, offset: int) -> None:
+        """Raises NotSimulated: a Mersenne Twister cannot be set forward."""
+        raise NotSimulated(_NO_OFFSET)
+
     def __reduce__(self):
         return Generator.on, (self._index,), self.get_state()
 
@@ -69,4 +82,4 @@ class Generator(_TorchGenerator, metaclass=_EveryGenerator):
 def check(generator: torch.Generator) -> None:
     """Raise RuntimeError, in the words of ATen/core/Generator.h, for a generator of another device."""
     if compat.generator_address(generator) not in _OURS:
-        raise RuntimeError(f"Expected a '{compat.NAME}' device type for generator but found '{generator.device.type}'")
+        raise RuntimeError(f"Expected a '{said_type()}' device type for generator but found '{generator.device.type}'")

@@ -29,17 +29,37 @@ def lazy_clone(self):
     storage = self.untyped_storage()
     record = storage._simgpu_record
     tensor = blank.tensor(self.dtype, self.device.index)
-    clone = _borrowing(record.host, self.device)
+    clone = _borrowing(record.host, storage)
     _note(clone, BORROWERS[id(storage)][1] if id(storage) in BORROWERS else storage)
     point(tensor, clone, self.storage_offset(), self.size(), self.stride())
     return tensor
 
 
-def _borrowing(host, device):
+class BorrowedRecord(Record):
+    """What a lazy clone's storage holds: no block of its own, at the lender's address."""
+
+    __slots__ = ("_address", "_index")
+
+    def __init__(self, host: torch.UntypedStorage, lender: torch.UntypedStorage):
+        super().__init__(host, 0)
+        self.nbytes = host.nbytes()
+        self._address, self._index = lender.data_ptr(), lender.device.index
+
+    @property
+    def device(self) -> int:
+        """Index of the device whose memory is borrowed."""
+        return self._index
+
+    @property
+    def data_ptr(self) -> int:
+        """The lender's address."""
+        return self._address
+
+
+def _borrowing(host, lender):
     """A storage over memory that another storage's block stands for."""
-    record = Record(host, 0)
-    record.nbytes = host.nbytes()
-    storage = compat.storage_at(host.data_ptr(), device, record.nbytes)
+    record = BorrowedRecord(host, lender)
+    storage = compat.storage_at(record.data_ptr, lender.device, record.nbytes)
     first = getattr(host, "_simgpu_storage", None)
     LEDGER.enroll(record, storage)
     host._simgpu_storage = first
@@ -80,6 +100,14 @@ def is_shared(tensor: torch.Tensor) -> bool:
     """Does a tensor share memory with a lazy clone, or is it one?"""
     storage = tensor.untyped_storage()
     return id(storage) in BORROWERS or bool(_borrowers_of(storage))
+
+
+@kernel("_test_parallel_materialize")
+def test_parallel_materialize(self, num_parallel, skip_first=False):
+    """What a thread of at::parallel_for may not do (ATen/native/TestOps.cpp; c10/core/impl/COW.cpp, cow_materialize)."""
+    if is_shared(self) and (num_parallel > 1 or not skip_first):
+        raise RuntimeError("Materializing a storage in the loop function of at::parallel_for is forbidden")
+    return self
 
 
 def _borrowers_of(lender) -> list[torch.UntypedStorage]:

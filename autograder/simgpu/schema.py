@@ -69,6 +69,7 @@ class Plan:
         "cpu_only",
         "does_more",
         "for_cpu_only",
+        "foreach",
         "indexing",
         "mixed",
         "multiplies",
@@ -105,6 +106,7 @@ class Plan:
         self.mixed = schema.name in _MIXED or full in _MIXED
         self.syncs = schema.name in _SYNCING or full in _SYNCING
         self.multiplies = self.short.rstrip("_") in _MULTIPLYING
+        self.foreach = self.short.startswith("_foreach_")
         self.puts = self.short in _PUTTING
         self.indexing = self.puts or self.short in _INDEXING
         self.checked = name in operator_table.device_checked()
@@ -132,7 +134,7 @@ class Plan:
     def _bumps_list(self, argument) -> bool:
         """CUDA's foreach kernels count the tensors of a list as changed themselves (increment_version in
         ATen/native/cuda/Foreach*.cu); autograd does it only for single tensors."""
-        return self.short.startswith("_foreach_") and _is_written(argument)
+        return self.foreach and _is_written(argument)
 
 
 def _number_positions(short, arguments) -> list[int]:

@@ -44,6 +44,11 @@ WAITS = {
     "arithmetic": (0, lambda x: (x * 2.0 + 1).sum()),
     "device index": (0, lambda x: x[x.argsort()]),
     "host index": (1, lambda x: x[torch.tensor([1, 2])]),
+    "host mask": (0, lambda x: x[torch.ones(10, dtype=torch.bool)]),
+    "assignment by a host index": (1, lambda x: x.index_put_((torch.tensor([1]),), x[:1].clone())),
+    "assignment by a host mask": (0, lambda x: x.index_put_((torch.ones(10, dtype=torch.bool),), x.clone())),
+    "repeats of unknown length": (1, lambda x: x.repeat_interleave(torch.full((10,), 2, device=x.device))),
+    "repeats of a told length": (0, lambda x: x.repeat_interleave(torch.full((10,), 2, device=x.device), output_size=20)),
     "clip": (0, lambda x: nn.utils.clip_grad_norm_([nn.Parameter(x)], 1.0)),
     "synchronize": (1, lambda x: torch.simgpu.synchronize()),
 }
@@ -73,6 +78,7 @@ COPIES = {
     "copy_ in": ((1, 40, 0, 0), lambda x: x.copy_(torch.ones(10))),
     "copy_ out": ((0, 0, 1, 40), lambda x: torch.ones(10).copy_(x)),
     "cpu": ((0, 0, 1, 20), lambda x: x[:5].cpu()),
+    "positions of a host mask": ((1, 24, 0, 0), lambda x: x[torch.arange(10) < 3]),
     "on the device": ((0, 0, 0, 0), lambda x: x.clone().half()),
     "module": ((2, 24, 0, 0), lambda x: nn.Linear(2, 2).to(x.device)),
 }

@@ -7,6 +7,8 @@ import pickle
 import pytest
 import torch
 
+from autograder.errors import NotSimulated
+
 
 def generator(seed=7):
     return torch.Generator(device="simgpu").manual_seed(seed)
@@ -89,3 +91,10 @@ def test_a_generator_of_ones_own_leaves_the_default_one_alone(device):
     once = dropout(torch.ones(50, device=device))
     torch.simgpu.set_rng_state_all([generator(3).get_state()])
     assert torch.equal(dropout(torch.ones(50, device=device)), once)
+
+
+@pytest.mark.parametrize("ask", [lambda g: g.get_offset(), lambda g: g.set_offset(4)])
+def test_the_offset_is_refused_with_the_reason(ask, device):
+    """CUDA's generators have an offset, the CPU's has none: is that said, with what to do instead?"""
+    with pytest.raises(NotSimulated, match=r"offset .* is not simulated: .* get_state\(\)"):
+        ask(generator())

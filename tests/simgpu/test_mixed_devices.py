@@ -160,3 +160,17 @@ TAKEN = {
 def test_what_is_taken(name, device):
     """GIVEN mixtures that CUDA takes THEN they run."""
     TAKEN[name](torch.ones(2, 2, device=device))
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_of_addcmul_s_operands_only_the_last_may_be_a_number_of_the_host(in_place, device):
+    """Are the words CUDA's (addcmul_cuda_kernel, ATen/native/cuda/PointwiseOpsKernel.cu), and does the last one work?"""
+    there, number = torch.ones(2, 2, device=device), torch.tensor(3.0)
+    with pytest.raises(RuntimeError, match="CPU Scalar support for tensor1 argument .* swap your tensor1 and tensor2"):
+        there.addcmul_(number, there) if in_place else torch.addcmul(there, number, there)
+    with pytest.raises(RuntimeError, match="same device"):
+        torch.addcmul(there, there, torch.ones(2, 2))
+    with pytest.raises(RuntimeError, match="CPU Scalar support for self argument"):
+        torch.addcmul(number, there, there)
+    result = there.clone().addcmul_(there, number) if in_place else torch.addcmul(there, there, number)
+    assert result.tolist() == [[4, 4], [4, 4]]

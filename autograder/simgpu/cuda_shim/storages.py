@@ -1,16 +1,48 @@
-"""torch.cuda.FloatStorage and its like: the typed storages of old scripts."""
+"""Storages: torch.cuda.FloatStorage and its like, the typed ones of old scripts, and what a storage says of its device."""
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
+from autograder.errors import NotSimulated
 from autograder.simgpu import compat
+from autograder.simgpu.cuda_shim.devices import asked_by_us, shown
 from autograder.simgpu.devices import DEVICES
 
 LEGACY_STORAGES = {
     f"{name}Storage"
     for name in ("BFloat16", "Bool", "Byte", "Char", "ComplexDouble", "ComplexFloat", "Double", "Float", "Half", "Int")
 } | {"LongStorage", "ShortStorage"}
+
+
+_raw_device = torch._C.StorageBase.device.__get__
+_SENDS = "torch.multiprocessing.reductions"  # it would hand CUDA's own handles to another process
+
+
+def shown_device(_) -> property:
+    """UntypedStorage.device: names cuda, except to this package and to what sends storages (typed ones ask untyped ones)."""
+
+    def device(storage) -> torch.device:
+        found = _raw_device(storage)
+        return found if asked_by_us() or sys._getframe(1).f_globals.get("__name__") == _SENDS else shown(found)
+
+    return property(device)
+
+
+def share_cuda(_):
+    """UntypedStorage._share_cuda_(): CUDA's handles for another process (THPStorage_shareCuda, torch/csrc/StorageSharing.cpp).
+
+    The function raises RuntimeError for a storage elsewhere, NotSimulated for one of the simulated GPU.
+    """
+
+    def _share_cuda_(self):
+        if not _is_untyped_on_device(self):
+            raise RuntimeError("_share_cuda_: only available on CUDA")
+        raise NotSimulated("CUDA's IPC handles are not simulated: send the tensor itself through torch.multiprocessing")
+
+    return _share_cuda_
 
 
 def legacy_storage(original: type) -> type:
@@ -31,4 +63,8 @@ def legacy_storage(original: type) -> type:
 
 
 def _is_on_device(storage) -> bool:
-    return storage._untyped_storage.device.type == compat.NAME
+    return _is_untyped_on_device(storage._untyped_storage)
+
+
+def _is_untyped_on_device(storage) -> bool:
+    return _raw_device(storage).type == compat.NAME

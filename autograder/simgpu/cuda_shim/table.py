@@ -19,6 +19,7 @@ from autograder.simgpu.cuda_shim import (
     cuda_module,
     custom_operators,
     distributed,
+    storages,
     streams,
     tensors,
     torch_module,
@@ -53,6 +54,8 @@ def _tensor_rows() -> list[Replacement]:
         Replacement(tensor, "is_cuda", lambda _: TENSOR_IS_CUDA, _COMPARED),
         Replacement(tensor, "cuda", tensors.method_cuda, "C++ takes a number alone for the simulated GPU's"),
         Replacement(tensor, "type", tensors.method_type, "says and understands torch.cuda.FloatTensor"),
+        Replacement(torch.UntypedStorage, "device", storages.shown_device, _COMPARED),
+        Replacement(torch.UntypedStorage, "_share_cuda_", storages.share_cuda, "C++ knows no CUDA storages here"),
         Replacement(tensor, "_make_wrapper_subclass", wrappers.made_for_simgpu, _INSIDE),
         Replacement(FakeTensor, "__new__", wrappers.fake_for_simgpu, _INSIDE),
         Replacement(FakeTensor, "device", shown_device_property, _COMPARED),
@@ -68,6 +71,8 @@ def _torch_rows() -> list[Replacement]:
         Replacement(
             torch.library.Library, "impl", custom_operators.impl_for_both, "a script's kernels for CUDA are ours"
         ),
+        Replacement(torch._C, "_get_default_device", tensors.default_device_type, "C++ knows no CUDA types here"),
+        Replacement(torch, "_tensor_classes", tensors.every_class, "C++'s types of CUDA tensors make none here"),
         Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
         Replacement(torch.accelerator, "current_accelerator", torch_module.shown_accelerator, _COMPARED),
         Replacement(torch, "set_autocast_enabled", torch_module.autocast_of_both, _AUTOCAST),

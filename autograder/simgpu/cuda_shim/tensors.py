@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 
 import torch
 
@@ -11,6 +12,12 @@ from autograder.simgpu.cuda_shim.devices import all_to_simgpu, to_simgpu
 from autograder.simgpu.standin import StandIn, in_place_of_operator
 from autograder.simgpu.storage import on_device
 
+_NOT_RECOMMENDED = (
+    "The torch.cuda.*DtypeTensor constructors are no longer recommended. It's best to use methods such as "
+    "torch.tensor(data, dtype=*, device='cuda') to create tensors."
+)
+_WARNED: list[bool] = []
+_CHOSEN: list[str] = []
 _LEGACY = {
     "Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16,
     "Char": torch.int8, "Byte": torch.uint8, "Short": torch.int16, "Int": torch.int32, "Long": torch.int64,
@@ -76,9 +83,23 @@ def _legacy_class(name: str, dtype: torch.dtype) -> type:
     host = getattr(torch, name)
 
     def __new__(cls, *args, device=None):
+        _no_longer_recommended()
         return host(*args).cuda(device)
 
-    return _OfOneType(name, (), {"__new__": __new__, "dtype": dtype, "__module__": "torch.cuda"})
+    told = {"dtype": dtype, "layout": torch.strided, "is_cuda": True, "is_sparse": False, "is_xpu": False}
+    return _OfOneType(name, (), {"__new__": __new__, "__module__": "torch.cuda", **told})
+
+
+def _no_longer_recommended() -> None:
+    """Tensor_new's warning (torch/csrc/tensor/python_tensor.cpp): once, or always after torch.set_warn_always(True)."""
+    if torch.is_warn_always_enabled() or not _WARNED:
+        _WARNED.append(True)
+        warnings.warn(_NOT_RECOMMENDED, UserWarning, stacklevel=3)
+
+
+def every_class(original: set) -> set:
+    """torch._tensor_classes: C++'s types of CUDA tensors give way to ours."""
+    return {kind for kind in original if kind.__module__ != "torch.cuda"} | set(legacy_classes().values())
 
 
 def translated_class(original: type, module: str) -> type:
@@ -99,16 +120,27 @@ def translated_class(original: type, module: str) -> type:
 
 
 def default_tensor_type(original):
-    """torch.set_default_tensor_type("torch.cuda.FloatTensor"): a default type and a default device."""
+    """torch.set_default_tensor_type("torch.cuda.FloatTensor"): a default type and a default device, both until the next call."""
 
     def set_default_tensor_type(kind, /):
         module, _, legacy = _full_name(kind).rpartition(".")
-        if module != "torch.cuda":
-            return original(kind)
-        torch.set_default_dtype(LEGACY_TYPES[legacy])
-        return torch.set_default_device("cuda")
+        on_cuda = module == "torch.cuda"
+        if on_cuda:
+            original(f"torch.{legacy}")
+            torch.set_default_device("cuda")
+        else:
+            if _CHOSEN:
+                torch.set_default_device(None)
+            original(kind)
+        _CHOSEN[:] = [legacy] if on_cuda else []
 
+    _CHOSEN.clear()
     return StandIn(original, set_default_tensor_type)
+
+
+def default_device_type(original):
+    """torch._C._get_default_device(): that of the default tensor type. Printing leaves out this device's name."""
+    return StandIn(original, lambda: "cuda" if _CHOSEN else original())
 
 
 def asarray_here(original):

@@ -20,7 +20,7 @@ def autocast_of_both(original):
     def set_both(*args, **kwargs):
         original(*args, **kwargs)
         device_type = kwargs.get("device_type", args[0] if args and isinstance(args[0], str) else "cuda")
-        if device_type == "cuda":
+        if torch.device(device_type).type == "cuda":  # "cuda:0" is understood as well
             value = kwargs.get("enabled", kwargs.get("dtype", args[-1] if args else None))
             original(compat.NAME, value)
 
