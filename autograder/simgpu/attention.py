@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from autograder.simgpu import attention_choice, attention_memory, compat, randomness
 from autograder.simgpu.attention_choice import EFFICIENT, FLASH, MATH, Call
+from autograder.simgpu.devices import named
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import unwrap
 
@@ -36,8 +37,8 @@ def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False,
         return _math(query, key, value, mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa)[0]
     if mask is not None and mask.device != query.device:
         raise RuntimeError(
-            f"Expected all tensors to be on the same device, but got attn_bias is on {mask.device}, different from other "
-            f"tensors on {query.device} (when checking argument in method "
+            f"Expected all tensors to be on the same device, but got attn_bias is on {named(mask.device)}, different from "
+            f"other tensors on {named(query.device)} (when checking argument in method "
             "wrapper_CUDA__scaled_dot_product_efficient_attention)"
         )
     options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}

@@ -24,6 +24,11 @@ OURS = {compat.NAME}
 _Tensor = torch.Tensor
 
 
+def named(device) -> str:
+    """A device in a message to the script: the simulated GPU is called cuda while the script calls it so."""
+    return str(device).replace(compat.NAME, "cuda") if "cuda" in OURS else str(device)
+
+
 class Devices:
     """The number of devices, and the current one. ``several``: is there more than one?"""
 
@@ -70,7 +75,7 @@ class Devices:
         else:
             device = torch.device(device)
             if device.type not in OURS:
-                raise ValueError(f"Expected a {compat.NAME} device, but got: {device}")
+                raise ValueError(f"Expected a {named(compat.NAME)} device, but got: {device}")
             index = self.current() if device.index is None else device.index
         self.check(index)
         return index

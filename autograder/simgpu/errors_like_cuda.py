@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from autograder.simgpu import compat
-from autograder.simgpu.devices import DEVICES, OURS
+from autograder.simgpu.devices import DEVICES, OURS, named
 
 _TYPE_NAMES = {torch.float16: "Half", torch.bfloat16: "BFloat16", torch.float32: "Float", torch.float64: "Double"}
 
@@ -43,7 +43,9 @@ def _check_put(plan, args, kwargs):
     if value.numel() == 1 and is_one_mask and not accumulate:
         return
     if accumulate or torch.are_deterministic_algorithms_enabled():
-        raise RuntimeError(f"expected device {target.device} but got device {value.device} for value tensor")
+        raise RuntimeError(
+            f"expected device {named(target.device)} but got device {named(value.device)} for value tensor"
+        )
     raise _found_two(target.device, value.device)
 
 
@@ -57,7 +59,7 @@ def check_scalars(args, kwargs) -> None:
     """The packed scalars of a foreach operator are read by the host (convert_tensor_to_scalar_list). RuntimeError."""
     scalars = args[3] if len(args) > 3 else kwargs["scalars"]
     if not scalars.is_cpu:
-        raise RuntimeError(f"Expected scalars to be on CPU, got {scalars.device} instead.")
+        raise RuntimeError(f"Expected scalars to be on CPU, got {named(scalars.device)} instead.")
 
 
 def device_mismatch(plan, args, kwargs) -> RuntimeError:
@@ -83,14 +85,15 @@ def check_one_device(operator: str, **operands) -> None:
 
 def _different(operator, name, device, first) -> RuntimeError:
     return RuntimeError(
-        f"Expected all tensors to be on the same device, but got {name} is on {device}, different from other tensors on "
-        f"{first} (when checking argument in method wrapper_CUDA_{operator})"
+        f"Expected all tensors to be on the same device, but got {name} is on {named(device)}, different from other "
+        f"tensors on {named(first)} (when checking argument in method wrapper_CUDA_{operator})"
     )
 
 
 def _found_two(first, second) -> RuntimeError:
     return RuntimeError(
-        f"Expected all tensors to be on the same device, but found at least two devices, {first} and {second}!"
+        f"Expected all tensors to be on the same device, but found at least two devices, {named(first)} and "
+        f"{named(second)}!"
     )
 
 

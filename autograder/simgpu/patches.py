@@ -26,7 +26,7 @@ from __future__ import annotations
 import torch
 
 from autograder.simgpu import autocast, compat, eager, guard, host, lazy_clone, reducer
-from autograder.simgpu.devices import DEVICES, OURS
+from autograder.simgpu.devices import DEVICES, OURS, named
 from autograder.simgpu.factories import refuse_beyond_capacity
 from autograder.simgpu.generator import Generator
 from autograder.simgpu.ledger import LEDGER
@@ -114,8 +114,8 @@ def _move_in_place(tensor, value):
     """
     if tensor._use_count() > 1:
         raise RuntimeError(
-            f"cannot assign data on {value.device} to a tensor on {tensor.device} while a graph or a view holds the "
-            "tensor; do it before the forward pass, or after the last reference to its results is gone"
+            f"cannot assign data on {named(value.device)} to a tensor on {named(tensor.device)} while a graph or a view "
+            "holds the tensor; do it before the forward pass, or after the last reference to its results is gone"
         )
     fresh = value.detach().requires_grad_(tensor.requires_grad)
     if tensor.grad is not None:

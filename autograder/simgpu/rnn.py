@@ -14,6 +14,7 @@ import warnings
 import torch
 
 from autograder.simgpu import compat, randomness, workspaces
+from autograder.simgpu.devices import named
 from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import unwrap, wrap
 
@@ -89,8 +90,8 @@ def check_one_device(input, **others) -> None:
         for tensor in tensors:
             if tensor.device != input.device:
                 raise RuntimeError(
-                    f"Input and {name} tensors are not at the same device, found input tensor at {input.device} and {name} "
-                    f"tensor at {tensor.device}"
+                    f"Input and {name} tensors are not at the same device, found input tensor at {named(input.device)} and "
+                    f"{name} tensor at {named(tensor.device)}"
                 )
 
 

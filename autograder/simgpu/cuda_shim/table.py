@@ -18,6 +18,9 @@ from autograder.simgpu.cuda_shim import (
     cuda_module,
     custom_operators,
     distributed,
+    messages,
+    plan_cache,
+    storages,
     streams,
     tensors,
     torch_module,
@@ -29,6 +32,7 @@ from autograder.simgpu.generator import Generator
 
 _INSIDE = "autograd compares devices in C++, where what it wraps is on the simulated GPU"
 _COMPARED = "a script compares it with cuda"
+_NO_MARKS = "marks for a profiler that is not there"
 _AUTOCAST = "autocast is switched per device, and the tensors are simgpu's"
 
 
@@ -52,6 +56,8 @@ def _tensor_rows() -> list[Replacement]:
         Replacement(tensor, "is_cuda", lambda _: TENSOR_IS_CUDA, _COMPARED),
         Replacement(tensor, "cuda", tensors.method_cuda, "C++ takes a number alone for the simulated GPU's"),
         Replacement(tensor, "type", tensors.method_type, "says and understands torch.cuda.FloatTensor"),
+        Replacement(tensor, "numpy", messages.naming_cuda, "C++ names the device in its error"),
+        Replacement(torch.UntypedStorage, "device", lambda _: storages.STORAGE_DEVICE, _COMPARED),
         Replacement(tensor, "_make_wrapper_subclass", wrappers.made_for_simgpu, _INSIDE),
         Replacement(FakeTensor, "__new__", wrappers.fake_for_simgpu, _INSIDE),
         Replacement(FakeTensor, "device", shown_device_property, _COMPARED),
@@ -60,11 +66,20 @@ def _tensor_rows() -> list[Replacement]:
 
 def _torch_rows() -> list[Replacement]:
     return [
-        Replacement(torch, "asarray", tensors.asarray_here, "C++ compares devices: it would copy what is there already"),
+        Replacement(
+            torch, "asarray", tensors.asarray_here, "C++ compares devices: it would copy what is there already"
+        ),
         Replacement(Generator, "device", shown_device_property, _COMPARED),
-        Replacement(torch.library.Library, "impl", custom_operators.impl_for_both, "a script's kernels for CUDA are ours"),
+        Replacement(
+            torch.library.Library, "impl", custom_operators.impl_for_both, "a script's kernels for CUDA are ours"
+        ),
         Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
         Replacement(torch.accelerator, "current_accelerator", torch_module.shown_accelerator, _COMPARED),
+        Replacement(torch, "get_device_module", torch_module.shown_module, "a script compares it with torch.cuda"),
+        Replacement(torch._C, "_get_accelerator", torch_module.shown_accelerator, _COMPARED),
+        Replacement(
+            torch._C, "_group_tensors_by_device_and_dtype", torch_module.grouped_by_shown_device, "its keys are devices"
+        ),
         Replacement(torch, "set_autocast_enabled", torch_module.autocast_of_both, _AUTOCAST),
         Replacement(torch, "set_autocast_dtype", torch_module.autocast_of_both, _AUTOCAST),
         Replacement(torch, "set_autocast_gpu_dtype", torch_module.autocast_gpu_dtype_of_both, _AUTOCAST),
@@ -76,8 +91,12 @@ def _backend_rows() -> list[Replacement]:
     return [
         Replacement(torch.backends.cuda, "is_built", _always(True), "scripts and torch.optim ask before using CUDA"),
         Replacement(torch.backends.cudnn, "is_acceptable", _always(False), "it would warn that cuDNN is missing"),
-        Replacement(
-            torch.cuda.nvtx, "_nvtx", lambda _: cuda_module.SilentNvtx, "marks for a profiler that is not there"
+        Replacement(torch.cuda.nvtx, "_nvtx", lambda _: cuda_module.SilentNvtx, _NO_MARKS),
+        Replacement(torch.autograd.profiler.emit_nvtx, "__enter__", _always_is(cuda_module.no_marks), _NO_MARKS),
+        Replacement(torch.autograd.profiler.emit_nvtx, "__exit__", _always(False), _NO_MARKS),
+        *(
+            Replacement(torch.backends.cuda.cuFFTPlanCache, name, _always_is(answer), "there is no cuFFT, and no plans")
+            for name, answer in plan_cache.ANSWERS.items()
         ),
         Replacement(
             torch.profiler._KinetoProfile, "__init__", torch_module.profile_on_the_host, "no CUDA events to record"
