@@ -76,7 +76,8 @@ else:
 )
 def test_a_script_that_starts_itself_again_gets_the_devices_there_too(tmp_path, named, again):
     (tmp_path / "again.py").write_text(RELAUNCHING.format(again=again), encoding="utf-8")
-    command = [sys.executable, "-m", "autograder", "run", "--devices", "2", "--capacity", "1GiB", *named, "--epochs", "3"]
+    options = ["--devices", "2", "--capacity", "1GiB"]
+    command = [sys.executable, "-m", "autograder", "run", *options, *named, "--epochs", "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"2 {1 << 30}", f"['--epochs', '3'] cuda:1 {1 << 30} __main__", "False"]
