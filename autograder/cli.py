@@ -13,6 +13,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Lessons = Annotated[list[str] | None, typer.Argument(help="names or numbers; default: all")]
 CourseFolder = Annotated[str, typer.Option("--course", help="the course's folder; default: this one")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+OPTIONS_FIRST = {"allow_extra_args": True, "allow_interspersed_args": False}
+"""What follows the first argument is passed on, whatever it looks like."""
 
 
 @app.command(context_settings=PASS_ON, add_help_option=False)
@@ -135,7 +137,7 @@ def grade_demo() -> None:
     demo.run(course.course_root())
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=OPTIONS_FIRST)
 def run(
     context: typer.Context,
     script: Annotated[str, typer.Argument(help="a Python file; what follows it goes to the script")],
@@ -153,7 +155,8 @@ def run(
     from autograder.run import Options, run_script
 
     options = Options(capacity, devices, device, steps_from, json, output, save_plot, snapshot, module)
-    raise typer.Exit(run_script(script, context.args, options))
+    given = context.args[1:] if context.args[:1] == ["--"] else context.args
+    raise typer.Exit(run_script(script, given, options))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.errors import RunError
+from autograder.run import relaunched
 from autograder.run.children import followed
 from autograder.run.report import Report, as_json, as_text
 from autograder.run.script import Script
@@ -92,7 +93,9 @@ def run_script(path: str, arguments: list[str], options: Options | None = None) 
         if script is None:
             script = Script.of_module(path, options.loop)
         if options.device != "cuda":
-            stack.enter_context(followed(script.file, script.spec and script.spec.name, _capacity(options), options.devices))
+            this = script.file, script.spec and script.spec.name, _capacity(options), options.devices
+            stack.enter_context(followed(*this))
+            stack.enter_context(relaunched.followed(*this))
         watch = Watch(device, path, options.kind)
         with watch:
             outcome = script.execute(arguments, watch.loop_passed)

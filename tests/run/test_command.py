@@ -27,11 +27,12 @@ def test_the_report_goes_to_stderr_and_says_everything(capsys, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_command_itself_runs_a_script():
+@pytest.mark.parametrize("between", [[], ["--"]], ids=["plain", "after two dashes"])
+def test_the_command_itself_runs_a_script_and_leaves_it_options_like_its_own(between):
     """One real process: are stdout, the exit status and the script's options kept apart from ours?"""
     command = [sys.executable, "-m", "autograder", "run", "--capacity", "64MiB", str(SCRIPTS / "options.py")]
     done = subprocess.run(
-        [*command, "--", "--device", "cuda", "--status", "4"], capture_output=True, text=True, check=False
+        [*command, *between, "--device", "cuda", "--status", "4"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 4
     assert done.stdout == "__main__ True ['--device', 'cuda', '--status', '4'] cuda\n"

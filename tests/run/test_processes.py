@@ -55,6 +55,35 @@ def test_a_module_is_run_as_python_m_runs_it(package):
     assert "trainer.train on Simulated GPU" in done.stderr
 
 
+RELAUNCHING = """
+import os, subprocess, sys, torch
+if "RANK" not in os.environ:
+    print(torch.cuda.device_count(), torch.cuda.mem_get_info()[1], flush=True)
+    again = {again}
+    subprocess.run(again, env={{**os.environ, "RANK": "1"}}, check=True)
+    subprocess.run([sys.executable, "-c", "import torch; print(torch.cuda.is_available())"], check=True)
+else:
+    print(sys.argv[1:], torch.ones(1, device="cuda:1").device, torch.cuda.mem_get_info()[1], __name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "again"),
+    [
+        (["./again.py"], '[sys.executable, "-u", "-W", "ignore", os.path.abspath(sys.argv[0]), *sys.argv[1:]]'),
+        (["-m", "again"], "[sys.executable, '-m', __spec__.name, *sys.argv[1:]]"),
+    ],
+)
+def test_a_script_that_starts_itself_again_gets_the_devices_there_too(tmp_path, named, again):
+    (tmp_path / "again.py").write_text(RELAUNCHING.format(again=again), encoding="utf-8")
+    options = ["--devices", "2", "--capacity", "1GiB"]
+    command = [sys.executable, "-m", "autograder", "run", *options, *named, "--epochs", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"2 {1 << 30}", f"['--epochs', '3'] cuda:1 {1 << 30} __main__", "False"]
+    assert done.stderr.count("Peak allocated") == 2, "each process has a report of its own"
+
+
 def test_a_package_runs_its_main_module(package, capsys):
     assert run_script("trainer", [], Options(module=True)) == 0
     assert capsys.readouterr().out == "package __main__\n"

@@ -60,6 +60,10 @@ def _namespaces():
         torch.serialization,
         torch.optim.Optimizer,
         torch.profiler._KinetoProfile,
+        torch.UntypedStorage,
+        torch.autograd.profiler.emit_nvtx,
+        torch.backends.cuda.cuFFTPlanCache,
+        torch._C,
     ]
     return {(owner.__name__, name): value for owner in owners for name, value in vars(owner).items()}
 

@@ -134,3 +134,8 @@ class SilentNvtx:
         """Nothing to mark."""
 
     rangePushA = rangePop = rangeStartA = rangeEnd = markA = deviceRangeStart = deviceRangeEnd = mark
+
+
+def no_marks(context):
+    """torch.autograd.profiler.emit_nvtx.__enter__: no marks."""
+    return context

@@ -19,6 +19,8 @@ from autograder.simgpu.cuda_shim import (
     cuda_module,
     custom_operators,
     distributed,
+    messages,
+    plan_cache,
     storages,
     streams,
     tensors,
@@ -31,6 +33,7 @@ from autograder.simgpu.generator import Generator
 
 _INSIDE = "autograd compares devices in C++, where what it wraps is on the simulated GPU"
 _COMPARED = "a script compares it with cuda"
+_NO_MARKS = "marks for a profiler that is not there"
 _AUTOCAST = "autocast is switched per device, and the tensors are simgpu's"
 
 
@@ -56,6 +59,7 @@ def _tensor_rows() -> list[Replacement]:
         Replacement(tensor, "type", tensors.method_type, "says and understands torch.cuda.FloatTensor"),
         Replacement(torch.UntypedStorage, "device", storages.shown_device, _COMPARED),
         Replacement(torch.UntypedStorage, "_share_cuda_", storages.share_cuda, "C++ knows no CUDA storages here"),
+        Replacement(tensor, "numpy", messages.naming_cuda, "C++ names the device in its error"),
         Replacement(tensor, "_make_wrapper_subclass", wrappers.made_for_simgpu, _INSIDE),
         Replacement(FakeTensor, "__new__", wrappers.fake_for_simgpu, _INSIDE),
         Replacement(FakeTensor, "device", shown_device_property, _COMPARED),
@@ -75,6 +79,11 @@ def _torch_rows() -> list[Replacement]:
         Replacement(torch, "_tensor_classes", tensors.every_class, "C++'s types of CUDA tensors make none here"),
         Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
         Replacement(torch.accelerator, "current_accelerator", torch_module.shown_accelerator, _COMPARED),
+        Replacement(torch, "get_device_module", torch_module.shown_module, "a script compares it with torch.cuda"),
+        Replacement(torch._C, "_get_accelerator", torch_module.shown_accelerator, _COMPARED),
+        Replacement(
+            torch._C, "_group_tensors_by_device_and_dtype", torch_module.grouped_by_shown_device, "its keys are devices"
+        ),
         Replacement(torch, "set_autocast_enabled", torch_module.autocast_of_both, _AUTOCAST),
         Replacement(torch, "set_autocast_dtype", torch_module.autocast_of_both, _AUTOCAST),
         Replacement(torch, "set_autocast_gpu_dtype", torch_module.autocast_gpu_dtype_of_both, _AUTOCAST),
@@ -86,8 +95,12 @@ def _backend_rows() -> list[Replacement]:
     return [
         Replacement(torch.backends.cuda, "is_built", _always(True), "scripts and torch.optim ask before using CUDA"),
         Replacement(torch.backends.cudnn, "is_acceptable", _always(False), "it would warn that cuDNN is missing"),
-        Replacement(
-            torch.cuda.nvtx, "_nvtx", lambda _: cuda_module.SilentNvtx, "marks for a profiler that is not there"
+        Replacement(torch.cuda.nvtx, "_nvtx", lambda _: cuda_module.SilentNvtx, _NO_MARKS),
+        Replacement(torch.autograd.profiler.emit_nvtx, "__enter__", _always_is(cuda_module.no_marks), _NO_MARKS),
+        Replacement(torch.autograd.profiler.emit_nvtx, "__exit__", _always(False), _NO_MARKS),
+        *(
+            Replacement(torch.backends.cuda.cuFFTPlanCache, name, _always_is(answer), "there is no cuFFT, and no plans")
+            for name, answer in plan_cache.ANSWERS.items()
         ),
         Replacement(
             torch.profiler._KinetoProfile, "__init__", torch_module.profile_on_the_host, "no CUDA events to record"

@@ -33,8 +33,27 @@ def autocast_gpu_dtype_of_both(original):
 
 
 def shown_accelerator(original):
-    """torch.accelerator.current_accelerator()."""
-    return StandIn(original, lambda check_available=False: shown(original(check_available)))
+    """torch.accelerator.current_accelerator(), torch._C._get_accelerator()."""
+    return StandIn(original, lambda *args, **kwargs: shown(original(*args, **kwargs)))
+
+
+def shown_module(original):
+    """torch.get_device_module(device): torch.cuda for the simulated GPU."""
+
+    def get_device_module(device=None):
+        module = original(device)
+        return torch.cuda if module is torch.simgpu else module
+
+    return StandIn(original, get_device_module)
+
+
+def grouped_by_shown_device(original):
+    """torch._C._group_tensors_by_device_and_dtype: the optimizers' groups, by device and dtype."""
+
+    def grouped(*args, **kwargs):
+        return {(shown(device), dtype): group for (device, dtype), group in original(*args, **kwargs).items()}
+
+    return StandIn(original, grouped)
 
 
 def profile_on_the_host(original):
