@@ -7,6 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+STAGED_AT_ONCE = 64 << 10
+"""Bytes up to which CUDA takes pageable memory along to the device without waiting ("memory copies from host to device of a
+memory block of 64 KB or less", CUDA C++ Programming Guide, "Concurrent Execution between Host and Device")."""
 _CGROUP_FILES = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),

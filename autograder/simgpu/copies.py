@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 
+from autograder.host import STAGED_AT_ONCE
 from autograder.simgpu import host
 from autograder.simgpu.device_asserts import ASSERTS
 from autograder.simgpu.devices import DEVICES, OURS
@@ -23,8 +24,6 @@ from autograder.simgpu.registry import kernel
 from autograder.simgpu.storage import CPU, on_device, unwrap, wrap
 
 _WIDE = {float: torch.float64, complex: torch.complex128}
-STAGED_AT_ONCE = 64 << 10
-"""Bytes up to which the driver takes pageable memory along without waiting."""
 
 
 @kernel("copy_")

@@ -1,4 +1,4 @@
-"""Every test marked ``cuda``, a file at a time, by a pytest of its own. Their conftests register the simulated GPU beside CUDA.
+"""Every test marked ``cuda``, a file at a time, by a pytest of its own, without the simulated GPU.
 
 On another device, for rehearsal, the same tests' cases for that device.
 """

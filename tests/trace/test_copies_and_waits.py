@@ -91,7 +91,7 @@ def test_a_size_that_depends_on_values_waits(gpu):
 
 
 def test_synchronize_is_a_wait(gpu):
-    expect(per_step(gpu, torch.get_device_module(gpu).synchronize), syncs=1)
+    expect(per_step(gpu, lambda: torch.get_device_module(gpu).synchronize()), syncs=1)
 
 
 def test_the_cpu_counts_reads_as_waits_and_no_copies():

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import torch
 
+from autograder.host import STAGED_AT_ONCE
 from autograder.trace.meters.patching import call_before
 from autograder.trace.sites import is_learners_file
 
@@ -67,7 +68,8 @@ class Transfers:
             self.d2h_count += 1
             self.d2h_bytes += nbytes
         on_host = source if to_device else target
-        self.syncs += not (non_blocking and on_host.is_pinned())  # pageable memory is staged, and waited for
+        goes_on = non_blocking and ((to_device and nbytes <= STAGED_AT_ONCE) or on_host.is_pinned())
+        self.syncs += not goes_on
 
     def _built_from_python(self, tensor: torch.Tensor) -> None:
         if tensor.device.type == self._type != "cpu":
