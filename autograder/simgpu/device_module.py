@@ -75,12 +75,15 @@ def is_available() -> bool:
 
 
 def is_initialized() -> bool:
-    """Always."""
-    return True
+    """Whether this process has chosen a device, asked for its properties, waited for it or had memory of it; as on CUDA,
+    not in a forked child (torch.cuda._lazy_init; torch.distributed chooses a rank's device only if this is false)."""
+    DEVICES.used = DEVICES.used or any(memory_stats(index).get("num_device_alloc") for index in range(DEVICES.count))
+    return DEVICES.used and not LEDGER.in_bad_fork
 
 
 def init() -> None:
-    """Nothing is left to do."""
+    """From now on the device counts as initialized."""
+    DEVICES.used = True
 
 
 def device_count() -> int:
@@ -90,12 +93,14 @@ def device_count() -> int:
 
 def current_device() -> int:
     """Index of the device that ``device="simgpu"`` means in this thread."""
+    DEVICES.used = True
     return DEVICES.current()
 
 
 def set_device(device) -> None:
     """Make a device the current one of this thread; a negative index changes nothing."""
     index = device if isinstance(device, int) else DEVICES.resolve(device)
+    DEVICES.used = True
     if index >= 0:
         DEVICES.check(index)
         DEVICES.choose(index)
@@ -124,6 +129,7 @@ def get_device_capability(device=None) -> tuple[int, int]:
 
 def get_device_properties(device=None) -> DeviceProperties:
     """Name and total memory in bytes; the rest as an A100."""
+    DEVICES.used = True
     index = DEVICES.resolve(device)
     return properties_of(index, _NAME, LEDGER.allocators[index].capacity)
 
@@ -140,6 +146,7 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 
 def synchronize(device=None) -> None:
     """Wait for all streams of a device; counted as a wait."""
+    DEVICES.used = True
     LEDGER.finished(DEVICES.resolve(device))
     LEDGER.waited()
 

@@ -25,11 +25,12 @@ _Tensor = torch.Tensor
 
 
 class Devices:
-    """The number of devices, and the current one. ``several``: is there more than one?"""
+    """The number of devices, and the current one. ``several``: is there more than one? ``used``: did a script ask for one?"""
 
     def __init__(self) -> None:
         self.count = 1
         self.several = False
+        self.used = False
         self._here = threading.local()
 
     def set_count(self, count: int) -> None:

@@ -55,6 +55,16 @@ def test_a_module_is_run_as_python_m_runs_it(package):
     assert "trainer.train on Simulated GPU" in done.stderr
 
 
+def test_a_rank_whose_device_nobody_chose_gets_it_from_the_device_mesh():
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "autograder", "run", "--devices", "2", str(SCRIPTS / "mesh.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert sorted(done.stdout.splitlines()) == [
+        "False True rank 0 on 0 cuda:0",
+        "False True rank 1 on 1 cuda:1",
+    ], done.stderr
+
+
 RELAUNCHING = """
 import os, subprocess, sys, torch
 if "RANK" not in os.environ:

@@ -6,6 +6,7 @@ import numpy
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from autograder.simgpu.cuda_shim import cuda_means_simgpu
 
@@ -73,6 +74,15 @@ def test_errors_that_name_the_device_say_cuda():
         torch.cuda.synchronize("cpu")
     with pytest.raises(RuntimeError, match="requires grad"):
         torch.ones(1, requires_grad=True).numpy()
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_what_is_computed_again_in_the_backward_draws_the_same_random_numbers(reentrant):
+    """torch.utils.checkpoint asks torch.cuda whether there is a random state to keep."""
+    given = torch.ones(1000, device="cuda", requires_grad=True)
+    found = checkpoint(lambda x: nn.functional.dropout(x, 0.5), given, use_reentrant=reentrant)
+    found.sum().backward()
+    assert 300 < int((found == 0).sum()) < 700 and torch.equal(given.grad, found.detach())
 
 
 def test_marks_for_nvtx_are_silent():

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from autograder.simgpu import compat
-from autograder.simgpu.devices import MOST_DEVICES, OURS
+from autograder.simgpu.devices import DEVICES, MOST_DEVICES, OURS
 
 _PACKAGE = "autograder."
 _raw_device = torch._C.TensorBase.device.__get__
@@ -35,7 +35,7 @@ def to_simgpu(thing):
     if isinstance(thing, str) and thing.startswith("cuda"):
         thing = torch.device(thing)
     if isinstance(thing, torch.device) and thing.type == "cuda":
-        return torch.device(compat.NAME, torch.simgpu.current_device() if thing.index is None else thing.index)
+        return torch.device(compat.NAME, DEVICES.current() if thing.index is None else thing.index)
     return thing
 
 

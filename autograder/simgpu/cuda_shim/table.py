@@ -106,6 +106,7 @@ def _backend_rows() -> list[Replacement]:
             torch.profiler._KinetoProfile, "__init__", torch_module.profile_on_the_host, "no CUDA events to record"
         ),
         Replacement(torch.cuda, "_lazy_init", _always(None), "C++ calls it before a factory is dispatched"),
+        Replacement(torch.cuda, "_initialized", _always_is(True), "torch.utils.checkpoint keeps random states only then"),
         Replacement(torch.cuda, "_is_in_bad_fork", lambda _: bad_fork, "torch.manual_seed asks it"),
     ]
 
