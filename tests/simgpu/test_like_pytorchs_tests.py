@@ -1,5 +1,6 @@
 """What PyTorch's own tests expect of CUDA, beyond results (benchmarks/pytorch_tests.py runs them whole)."""
 
+import gc
 import warnings
 
 import pytest
@@ -130,3 +131,17 @@ def test_messages_call_the_device_as_the_script_does(name, cuda):
     with pytest.raises((RuntimeError, ValueError), match="cuda") as caught:
         MIXTURES[name](torch.ones(2, device="cuda"))
     assert "simgpu" not in str(caught.value)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("home", ["cpu", "cuda"])
+def test_data_parallel_takes_inputs_from_everywhere(devices, home, device):
+    """nn.DataParallel copies inputs of the host on streams of its own: does it, with one device and with two, in turn?"""
+    with cuda_means_simgpu(devices=devices):
+        model = torch.nn.DataParallel(torch.nn.Linear(4, 4).cuda())
+        output = model(torch.ones(4, 4, device=home))
+        output.sum().backward()
+        assert output.device == torch.device("cuda", 0)
+        assert model.module.weight.grad.tolist() == [[4.0] * 4] * 4
+        del model, output
+        gc.collect()

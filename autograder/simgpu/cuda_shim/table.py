@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.profiler
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.parallel import _functions
 
 from autograder.simgpu import streams as simgpu_streams
 from autograder.simgpu.cuda_shim import (
@@ -75,6 +76,8 @@ def _torch_rows() -> list[Replacement]:
         Replacement(torch, "_tensor_classes", tensors.every_class, "C++'s types of CUDA tensors make none here"),
         Replacement(torch, "set_default_tensor_type", tensors.default_tensor_type, "C++ knows no CUDA types here"),
         Replacement(torch.accelerator, "current_accelerator", torch_module.shown_accelerator, _COMPARED),
+        Replacement(_functions, "_get_stream", torch_module.stream_of_shown, _COMPARED),
+        Replacement(_functions, "_streams", _always_is(None), "kept for as many devices as there were at first"),
         Replacement(torch, "set_autocast_enabled", torch_module.autocast_of_both, _AUTOCAST),
         Replacement(torch, "set_autocast_dtype", torch_module.autocast_of_both, _AUTOCAST),
         Replacement(torch, "set_autocast_gpu_dtype", torch_module.autocast_gpu_dtype_of_both, _AUTOCAST),

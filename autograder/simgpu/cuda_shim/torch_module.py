@@ -37,6 +37,11 @@ def shown_accelerator(original):
     return StandIn(original, lambda check_available=False: shown(original(check_available)))
 
 
+def stream_of_shown(original):
+    """torch.nn.parallel._functions._get_stream(torch.device(0)): C++ makes a number a device of the simulated GPU."""
+    return StandIn(original, lambda device: original(shown(device)))
+
+
 def profile_on_the_host(original):
     """torch.profiler.profile(activities=...): CUDA's part is the CPU's here, else every operator complains on stderr."""
 
