@@ -145,3 +145,37 @@ def test_data_parallel_takes_inputs_from_everywhere(devices, home, device):
         assert model.module.weight.grad.tolist() == [[4.0] * 4] * 4
         del model, output
         gc.collect()
+
+
+LAYOUTS = ("sparse_coo", "sparse_csr", "sparse_csc")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("make", [torch.empty, torch.zeros], ids=["empty", "zeros"])
+def test_factories_understand_cuda_in_every_layout(make, layout, cuda):
+    """A layout chooses another of the dispatcher's keys: does each of CUDA's lead to the device?"""
+    kind = getattr(torch, layout)
+    tensor = make(2, 3, layout=kind, device="cuda")
+    assert tensor.layout is kind and tensor.device == cuda and tensor.shape == (2, 3)
+    if make is torch.zeros:
+        assert tensor.to_dense().tolist() == [[0.0] * 3] * 2
+
+
+def test_a_sparse_tensor_like_one_of_the_host(cuda):
+    """Do sizes alone, and a model on the host, make sparse tensors on the device?"""
+    assert torch.sparse_coo_tensor(size=(2, 2), device="cuda").device == cuda
+    assert torch.zeros_like(torch.eye(2).to_sparse(), device="cuda").device == cuda
+
+
+QUANTIZED = {
+    "empty": lambda: torch.empty(2, dtype=torch.quint8, device="cuda"),
+    "affine": lambda: torch._empty_affine_quantized([2], scale=1.0, zero_point=0, dtype=torch.quint8, device="cuda"),
+    "moved": lambda: torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.quint8).cuda(),
+}
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_quantized_factories_are_refused_in_a_sentence(name, cuda):
+    """Is the reason given for every way a quantized tensor would come to cuda?"""
+    with pytest.raises(NotSimulated, match="quantized tensors are not simulated"):
+        QUANTIZED[name]()
