@@ -103,7 +103,7 @@ def test_every_class_of_tensors_makes_tensors(cuda):
 
 
 def test_the_old_constructors_warn(cuda):
-    """torch.cuda.FloatTensor([0]) is no longer recommended: does it say so, as in torch/csrc/tensor/python_tensor.cpp?"""
+    """torch.cuda.FloatTensor([0]) is no longer recommended: does it say so (torch/csrc/tensor/python_tensor.cpp)?"""
     torch.set_warn_always(True)
     try:
         with pytest.warns(UserWarning, match=r"torch\.cuda\.\*DtypeTensor constructors are no longer recommended"):
@@ -136,7 +136,7 @@ def test_messages_call_the_device_as_the_script_does(name, cuda):
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("home", ["cpu", "cuda"])
 def test_data_parallel_takes_inputs_from_everywhere(devices, home, device):
-    """nn.DataParallel copies inputs of the host on streams of its own: does it, with one device and with two, in turn?"""
+    """nn.DataParallel copies inputs of the host on streams of its own: does it, with one device and with two?"""
     with cuda_means_simgpu(devices=devices):
         model = torch.nn.DataParallel(torch.nn.Linear(4, 4).cuda())
         output = model(torch.ones(4, 4, device=home))

@@ -29,10 +29,11 @@ def cuda_key_served() -> Iterator[None]:
     factories.impl("zeros", functools.partial(_on_simgpu, zeros), "SparseCsrCUDA")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced, which is what is meant
-        for name in sorted(compat.names_of_kernels("CUDA")):
-            operator = compat.overload(name)
-            if _takes_device(operator):
-                factories.impl(name, functools.partial(_on_simgpu, operator), "CUDA")
+        for key in _KEYS:
+            for name in sorted(compat.names_of_kernels(key)):
+                operator = compat.overload(name)
+                if _takes_device(operator):
+                    factories.impl(name, functools.partial(_on_simgpu, operator), key)
     try:
         yield
     finally:
