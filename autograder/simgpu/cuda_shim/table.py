@@ -95,6 +95,7 @@ def _backend_rows() -> list[Replacement]:
         Replacement(
             torch.profiler._KinetoProfile, "__init__", torch_module.profile_on_the_host, "no CUDA events to record"
         ),
+        Replacement(torch.cuda.nccl, "is_available", _always(False), "DataParallel would add gradients through NCCL"),
         Replacement(torch.cuda, "_lazy_init", _always(None), "C++ calls it before a factory is dispatched"),
         Replacement(torch.cuda, "_is_in_bad_fork", lambda _: bad_fork, "torch.manual_seed asks it"),
     ]
