@@ -20,6 +20,12 @@ from autograder.simgpu.storage import unwrap, wrap
 
 _ACCEPTED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _KEPT_PER_CELL = {"lstm": 5, "gru": 6, "rnn_tanh": 1, "rnn_relu": 1}
+# kCudnnDoubleBackwardMsg (torch/csrc/autograd/FunctionsManual.cpp), which derivatives.yaml gives _cudnn_rnn_backward.
+_ONCE = (
+    "the derivative for '_cudnn_rnn_backward' is not implemented. Double backwards is not supported for CuDNN RNNs due to "
+    "limitations in the CuDNN API. To run double backwards, please disable the CuDNN backend temporarily while running the "
+    "forward pass of your RNN. For example: \nwith torch.backends.cudnn.flags(enabled=False):\n    output = model(inputs)"
+)
 _EVALUATED = "cudnn RNN backward can only be called in training mode"
 
 
@@ -103,6 +109,18 @@ def _lower_precision(tensors):
     return [tensor if tensor.dtype is torch.float64 else tensor.to(dtype) for tensor in tensors]
 
 
+class _OnlyOnce(torch.autograd.Function):
+    """Gradients as they are, tied to what they were made of; differentiating them raises cuDNN's RuntimeError."""
+
+    @staticmethod
+    def forward(ctx, count, *tensors):
+        return tensors[:count]
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise RuntimeError(_ONCE)
+
+
 class _CudnnRnn(torch.autograd.Function):
     """One recurrent network; backward runs it again on the host, with the same random numbers, to differentiate it."""
 
@@ -120,10 +138,20 @@ class _CudnnRnn(torch.autograd.Function):
         return tuple(results)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, *grads):
         if not ctx.arguments[3]:
             raise RuntimeError(_EVALUATED)
+        with torch.no_grad():
+            found = _CudnnRnn.gradients(ctx, grads)
+        if not torch.is_grad_enabled():
+            return found
+        given = [grad for grad in found if grad is not None]
+        rest = iter(_OnlyOnce.apply(len(given), *given, *ctx.saved_tensors[:-2], *grads))
+        return tuple(None if grad is None else next(rest) for grad in found)
+
+    @staticmethod
+    def gradients(ctx, grads):
+        """The gradients of all arguments, None for those that have none."""
         operands = ctx.saved_tensors[:-2]
         leaves = [unwrap(tensor).detach().requires_grad_() for tensor in operands]
         with torch.enable_grad(), randomness.replay(ctx.random_state):

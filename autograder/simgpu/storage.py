@@ -53,10 +53,10 @@ def new_storage(host: torch.UntypedStorage) -> torch.UntypedStorage:
 
 
 def storage_of(host: torch.UntypedStorage) -> torch.UntypedStorage:
-    """The device storage over ``host``: the one that exists, or a new one."""
+    """The device storage over ``host``: the one that exists, or a new one, also where a kernel made ``host`` longer."""
     reference = getattr(host, "_simgpu_storage", None)
     storage = reference() if reference is not None else None
-    return new_storage(host) if storage is None else storage
+    return new_storage(host) if storage is None or storage.nbytes() != host.nbytes() else storage
 
 
 def point(tensor: torch.Tensor, storage, offset: int, size, stride) -> None:

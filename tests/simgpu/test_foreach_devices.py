@@ -40,7 +40,7 @@ def test_copies_cross_devices(device):
 
 
 def test_foreach_add_wants_its_number_on_the_device(device):
-    """mul and div read a number of the host; add refuses it where it takes the fast way, as ForeachBinaryOpScalarTensor.cu does."""
+    """mul and div read a number of the host; add refuses it on the fast way (ForeachBinaryOpScalarTensor.cu)."""
     tensors, number = [torch.ones(2, device=device)], torch.tensor(2.0)
     with pytest.raises(RuntimeError, match="scalar tensor expected to be on .* but is on cpu"):
         torch._foreach_add(tensors, number, alpha=1.0)

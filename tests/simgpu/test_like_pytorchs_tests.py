@@ -1,5 +1,6 @@
 """What PyTorch's own tests expect of CUDA, beyond results (benchmarks/pytorch_tests.py runs them whole)."""
 
+import gc
 import warnings
 
 import pytest
@@ -102,7 +103,7 @@ def test_every_class_of_tensors_makes_tensors(cuda):
 
 
 def test_the_old_constructors_warn(cuda):
-    """torch.cuda.FloatTensor([0]) is no longer recommended: does it say so, as in torch/csrc/tensor/python_tensor.cpp?"""
+    """torch.cuda.FloatTensor([0]) is no longer recommended: does it say so (torch/csrc/tensor/python_tensor.cpp)?"""
     torch.set_warn_always(True)
     try:
         with pytest.warns(UserWarning, match=r"torch\.cuda\.\*DtypeTensor constructors are no longer recommended"):
@@ -130,3 +131,51 @@ def test_messages_call_the_device_as_the_script_does(name, cuda):
     with pytest.raises((RuntimeError, ValueError), match="cuda") as caught:
         MIXTURES[name](torch.ones(2, device="cuda"))
     assert "simgpu" not in str(caught.value)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("home", ["cpu", "cuda"])
+def test_data_parallel_takes_inputs_from_everywhere(devices, home, device):
+    """nn.DataParallel copies inputs of the host on streams of its own: does it, with one device and with two?"""
+    with cuda_means_simgpu(devices=devices):
+        model = torch.nn.DataParallel(torch.nn.Linear(4, 4).cuda())
+        output = model(torch.ones(4, 4, device=home))
+        output.sum().backward()
+        assert output.device == torch.device("cuda", 0)
+        assert model.module.weight.grad.tolist() == [[4.0] * 4] * 4
+        del model, output
+        gc.collect()
+
+
+LAYOUTS = ("sparse_coo", "sparse_csr", "sparse_csc")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("make", [torch.empty, torch.zeros], ids=["empty", "zeros"])
+def test_factories_understand_cuda_in_every_layout(make, layout, cuda):
+    """A layout chooses another of the dispatcher's keys: does each of CUDA's lead to the device?"""
+    kind = getattr(torch, layout)
+    tensor = make(2, 3, layout=kind, device="cuda")
+    assert tensor.layout is kind and tensor.device == cuda and tensor.shape == (2, 3)
+    if make is torch.zeros:
+        assert tensor.to_dense().tolist() == [[0.0] * 3] * 2
+
+
+def test_a_sparse_tensor_like_one_of_the_host(cuda):
+    """Do sizes alone, and a model on the host, make sparse tensors on the device?"""
+    assert torch.sparse_coo_tensor(size=(2, 2), device="cuda").device == cuda
+    assert torch.zeros_like(torch.eye(2).to_sparse(), device="cuda").device == cuda
+
+
+QUANTIZED = {
+    "empty": lambda: torch.empty(2, dtype=torch.quint8, device="cuda"),
+    "affine": lambda: torch._empty_affine_quantized([2], scale=1.0, zero_point=0, dtype=torch.quint8, device="cuda"),
+    "moved": lambda: torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.quint8).cuda(),
+}
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_quantized_factories_are_refused_in_a_sentence(name, cuda):
+    """Is the reason given for every way a quantized tensor would come to cuda?"""
+    with pytest.raises(NotSimulated, match="quantized tensors are not simulated"):
+        QUANTIZED[name]()

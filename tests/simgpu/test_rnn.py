@@ -66,3 +66,12 @@ def test_single_cells(kind, device):
     actual = copy.deepcopy(cell).to(device)(inputs.to(device))
     for one, other in zip(expected, actual):
         torch.testing.assert_close(other.cpu(), one)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_cudnn_s_networks_cannot_be_differentiated_twice(kind, device):
+    """Does the second derivative say what cuDNN's says (derivatives.yaml, kCudnnDoubleBackwardMsg), and the first work?"""
+    module, x = kind(2, 3).to(device), torch.ones(4, 1, 2, device=device, requires_grad=True)
+    (grad,) = torch.autograd.grad(module(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="please disable the CuDNN backend temporarily"):
+        torch.autograd.grad(grad.sum(), x)

@@ -127,3 +127,15 @@ def test_mixing_devices_is_refused(device):
     """GIVEN a sparse tensor there and a dense one here THEN CUDA's words."""
     with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
         torch.sparse.mm(coo().to(device), torch.ones(3, 2))
+
+
+def test_a_sparse_gradient_grows_with_every_backward(device):
+    """Do gradients of an embedding add up over several passes, also once the sum was emptied?"""
+    module = torch.nn.Embedding(4, 3, sparse=True).to(device)
+    index = torch.tensor([1, 2, 1], device=device)
+    for _ in range(2):
+        module(index).sum().backward()
+    assert module.weight.grad.to_dense().sum(1).tolist() == [0, 12, 6, 0]
+    module.zero_grad(set_to_none=False)
+    module(index).sum().backward()
+    assert module.weight.grad.to_dense().sum(1).tolist() == [0, 6, 3, 0]

@@ -1,4 +1,7 @@
-"""The dispatcher's CUDA key, served by the simulated GPU: no tensor carries that key, so only factories reach it."""
+"""The dispatcher's CUDA keys, served by the simulated GPU: no tensor carries one of them, so only factories reach them.
+
+A factory's layout and type choose among the keys (computeDispatchKey in c10/core/TensorOptions.h).
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,25 @@ import torch
 from autograder.simgpu import compat
 from autograder.simgpu.cuda_shim.devices import all_to_simgpu
 
+_KEYS = ("CUDA", "SparseCUDA", "SparseCsrCUDA", "QuantizedCUDA", "NestedTensorCUDA")
+
 
 @contextmanager
 def cuda_key_served() -> Iterator[None]:
     """Register the fallback, and the same over CUDA's own factories where PyTorch was built with them (on a machine
     without a GPU they would look for a driver); unregister all at the end."""
     fallbacks, factories = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
-    fallbacks.fallback(_on_simgpu, "CUDA")
+    for key in _KEYS:
+        fallbacks.fallback(_on_simgpu, key)
+    zeros = compat.overload("zeros")  # its composite would make a compressed tensor of CUDA's in C++
+    factories.impl("zeros", functools.partial(_on_simgpu, zeros), "SparseCsrCUDA")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced, which is what is meant
-        for name in sorted(compat.names_of_kernels("CUDA")):
-            operator = compat.overload(name)
-            if _takes_device(operator):
-                factories.impl(name, functools.partial(_on_simgpu, operator), "CUDA")
+        for key in _KEYS:
+            for name in sorted(compat.names_of_kernels(key)):
+                operator = compat.overload(name)
+                if _takes_device(operator):
+                    factories.impl(name, functools.partial(_on_simgpu, operator), key)
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.profiler
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.parallel import _functions
 
 from autograder.simgpu import streams as simgpu_streams
 from autograder.simgpu.cuda_shim import (
@@ -84,6 +85,8 @@ def _torch_rows() -> list[Replacement]:
         Replacement(
             torch._C, "_group_tensors_by_device_and_dtype", torch_module.grouped_by_shown_device, "its keys are devices"
         ),
+        Replacement(_functions, "_get_stream", torch_module.stream_of_shown, _COMPARED),
+        Replacement(_functions, "_streams", _always_is(None), "kept for as many devices as there were at first"),
         Replacement(torch, "set_autocast_enabled", torch_module.autocast_of_both, _AUTOCAST),
         Replacement(torch, "set_autocast_dtype", torch_module.autocast_of_both, _AUTOCAST),
         Replacement(torch, "set_autocast_gpu_dtype", torch_module.autocast_gpu_dtype_of_both, _AUTOCAST),
@@ -105,6 +108,7 @@ def _backend_rows() -> list[Replacement]:
         Replacement(
             torch.profiler._KinetoProfile, "__init__", torch_module.profile_on_the_host, "no CUDA events to record"
         ),
+        Replacement(torch.cuda.nccl, "is_available", _always(False), "DataParallel would add gradients through NCCL"),
         Replacement(torch.cuda, "_lazy_init", _always(None), "C++ calls it before a factory is dispatched"),
         Replacement(torch.cuda, "_initialized", _always_is(True), "torch.utils.checkpoint keeps random states only then"),
         Replacement(torch.cuda, "_is_in_bad_fork", lambda _: bad_fork, "torch.manual_seed asks it"),

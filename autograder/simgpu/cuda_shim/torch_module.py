@@ -56,6 +56,11 @@ def grouped_by_shown_device(original):
     return StandIn(original, grouped)
 
 
+def stream_of_shown(original):
+    """torch.nn.parallel._functions._get_stream(torch.device(0)): C++ makes a number a device of the simulated GPU."""
+    return StandIn(original, lambda device: original(shown(device)))
+
+
 def profile_on_the_host(original):
     """torch.profiler.profile(activities=...): CUDA's part is the CPU's here, else every operator complains on stderr."""
 
