@@ -106,9 +106,9 @@ def _run(device, options) -> dict:
 
 
 def _size_workspaces_like(capability) -> None:
-    """cuBLAS takes more on Hopper; the simulated device says that it is an A100."""
-    size = workspaces.chosen_size("", tuple(capability))
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", f":{size // 1024}:1")
+    """cuBLAS and cuDNN take more on Hopper; the simulated device says that it is an A100."""
+    for name, value in workspaces.environment_like(capability).items():
+        os.environ.setdefault(name, value)
 
 
 def _record(options, device) -> int:

@@ -74,14 +74,14 @@ def _parse(arguments, parts):
 
 
 def _be_like(folder: Path, supervisor: Supervisor) -> None:
-    """Want only the items that came back in another run, and cuBLAS's workspaces as its GPU has them."""
+    """Want only the items that came back in another run, and workspaces as its GPU has them."""
     from autograder.simgpu import workspaces
 
     ends = {part.name: results.ended(folder / part.file) for part in PARTS}
     supervisor.wanted = {name: {i for i, line in found.items() if not line["error"]} for name, found in ends.items()}
     capability = next((a["capability"] for part in PARTS if (a := results.about(folder / part.file))), (8, 0))
-    size = workspaces.chosen_size("", tuple(capability))
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", f":{size // 1024}:1")
+    for name, value in workspaces.environment_like(capability).items():
+        os.environ.setdefault(name, value)
 
 
 def _rounds(supervisor: Supervisor, outcomes: dict[Part, Outcome], options, began: float, about: dict) -> dict:

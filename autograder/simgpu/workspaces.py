@@ -24,9 +24,13 @@ from autograder.units import KiB
 DEFAULT_SIZE = 4096 * KiB * 2 + 16 * KiB * 8  # ":4096:2:16:8"
 HOPPER_SIZE = 4096 * 8 * KiB  # compute capability 9.0
 LT_SIZE = 1024 * KiB
-DROPOUT_STATE = 2 << 20  # "slightly over 2MB" in cudnn/RNN.cpp; what is over it depends on the GPU
+HOPPER_MULTIPROCESSORS = 132  # H100 (SXM) and H200
+THREADS_PER_MULTIPROCESSOR, BYTES_PER_THREAD = 2048, 24
+"""cuDNN's dropout state: one generator per thread. Measured, 6,488,064 B on an H200 with 132 multiprocessors
+(tests/golden); "slightly over 2MB" on smaller GPUs, says cudnn/RNN.cpp."""
 _LT_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 VARIABLE = "AUTOGRADER_CUBLAS_WORKSPACES"
+_MULTIPROCESSORS = "AUTOGRADER_SIMGPU_MULTIPROCESSORS"
 
 _counted = os.environ.get(VARIABLE, "") not in ("", "0")
 _lock = threading.Lock()
@@ -112,7 +116,21 @@ def _handle():
 
 def for_dropout(device: torch.device) -> None:
     """Take cuDNN's dropout state, once per device (get_dropout_state in cudnn/RNN.cpp)."""
-    _take(("dropout", device.index), DROPOUT_STATE, device)
+    _take(("dropout", device.index), dropout_state_size(), device)
+
+
+def dropout_state_size() -> int:
+    """Bytes of cuDNN's dropout state on the simulated device, or on what AUTOGRADER_SIMGPU_MULTIPROCESSORS says."""
+    count = os.environ.get(_MULTIPROCESSORS) or torch.simgpu.get_device_properties().multi_processor_count
+    return int(count) * THREADS_PER_MULTIPROCESSOR * BYTES_PER_THREAD
+
+
+def environment_like(capability: tuple[int, int]) -> dict[str, str]:
+    """Variables with which a process counts workspaces as a GPU of this compute capability takes them."""
+    found = {"CUBLAS_WORKSPACE_CONFIG": f":{chosen_size('', tuple(capability)) // KiB}:1"}
+    if tuple(capability) == (9, 0):
+        found[_MULTIPROCESSORS] = str(HOPPER_MULTIPROCESSORS)
+    return found
 
 
 def chosen_size(config: str | None = None, capability: tuple[int, int] | None = None) -> int:

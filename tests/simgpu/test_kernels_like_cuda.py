@@ -201,5 +201,5 @@ def test_dropout_between_recurrent_layers_takes_a_state(device, allocated, count
     before = allocated()
     for _ in range(2):
         network(torch.ones(3, 2, 8, device=device))
-    assert allocated() - before == workspaces.DROPOUT_STATE
+    assert allocated() - before == workspaces.dropout_state_size() == 108 * 2048 * 24
     assert torch.device(DEVICE).type == "simgpu"
