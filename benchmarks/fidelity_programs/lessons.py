@@ -7,6 +7,7 @@ cannot be added after a backward): once with the official answers, once with the
 from __future__ import annotations
 
 import json
+import linecache
 import os
 import subprocess
 import sys
@@ -99,10 +100,12 @@ def run_notebook(run: str) -> Iterator[tuple[str, dict]]:
             if wrong and about.get("kind") == "check":
                 continue
             source = wrong.get(about["exercise"], cell.source) if about.get("kind") == "exercise" else cell.source
+            linecache.cache[f"<cell {number}>"] = len(source), None, source.splitlines(keepends=True), f"<cell {number}>"
             try:
                 exec(compile(source, f"<cell {number}>", "exec"), namespace)  # noqa: S102 - the course's own notebook
             except Exception as error:  # noqa: BLE001 - the same must happen on the other device
-                found.append((f"{run}/cell {number} raises {type(error).__name__}", {q: [] for q in QUANTITIES}))
+                nothing = {quantity: [] for quantity in QUANTITIES}
+                found.append((f"{run}/cell {number} raises {type(error).__name__}", {**nothing, "said": str(error)[:500]}))
             yield from found
             found.clear()
     finally:
