@@ -259,7 +259,8 @@ for name, move in ways.items():
     print(f"{name:33}{per_step(trace, 'syncs'):5g}{nbytes:>18}   {real_time(move)}")
 
 # %% [markdown]
-# - Without pinned memory `non_blocking=True` still waits: the driver must stage the bytes first.
+# - Without pinned memory `non_blocking=True` counts as a wait: the driver must stage the bytes first. Only up to 64 KB does NVIDIA
+#   promise that Python goes on at once (an H200 took 2 MiB along, and waited for 4).
 # - Pinning by hand moves the work: `pin_memory()` copies every byte too, on the host, at once, into a block rounded up to a power
 #   of two. By [PyTorch's own guide](https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html) that can take twice
 #   the time of a plain `.to(device)`. Only a real GPU shows it: a last column appears there.
@@ -274,7 +275,7 @@ waiting_lines(unseen)
 print("recorded:", per_step(ag.record(unseen, steps=5), "syncs"), "wait per step")
 
 # %% [markdown]
-# It does not: PyTorch knows nothing of a wait inside the driver. Trust counts, then the detector, then your eyes.
+# It does not: PyTorch knows nothing of what happens inside the driver. Trust counts, then the detector, then your eyes.
 #
 # **Folklore:** "`.cpu()` takes it off the GPU." It takes the *number* off:
 
@@ -565,7 +566,7 @@ score  # points
 #
 # 1. A value that Python looks at is a wait: `item`, `tolist`, `print`, f-strings, and every `if` on a tensor.
 # 2. Constants go to the device once; results come back once, or every N steps.
-# 3. `non_blocking` helps only from pinned memory, pinning only if somebody else does it. And `.cpu()` is not `detach()`.
+# 3. For large batches `non_blocking` helps only from pinned memory, pinning only if somebody else does it. And `.cpu()` is not `detach()`.
 
 # %%
 print(f"waits per step: loop {waits}, trainer {per_step(busy, 'syncs'):g}")

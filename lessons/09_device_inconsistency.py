@@ -422,8 +422,8 @@ def rerun(window="attribute, .to()", size=256, show="copies and waits"):
 ag.explore(rerun, window=PLACES, size=(64, 1024, 64), show=["copies and waits", "bytes"])
 
 # %% [markdown]
-# The patch pays once per forward, whatever the size and however it is dressed up: without pinned memory, `non_blocking` waits as
-# well (lesson 04). A `.to()` on a *buffer* is free: it is already there.
+# The patch pays for a copy once per forward, whatever the size and however it is dressed up. `non_blocking` spares the wait here,
+# as the window has less than 64 KB (lesson 04), and not the copy. A `.to()` on a *buffer* is free: it is already there.
 #
 # ## Now at scale
 #
@@ -548,8 +548,8 @@ print("left behind by .to:", strays(training.model), "\n\nwaited, in 10 steps:")
 waiting_lines(training)
 
 # %% [markdown]
-# Four copies per step. Neither list is complete: `strays` sees only modules, and the detector misses `non_blocking` copies
-# from memory that is not pinned. Together they have it all.
+# Four copies per step. Neither list is complete: `strays` sees only modules, and the detector sees waits, not `non_blocking`
+# copies. Together they have it all.
 
 # %% [markdown]
 # ## Exercise: `fix_training`
