@@ -18,6 +18,7 @@ ACTIONS = (
     *("alloc", "free_requested", "free_completed", "segment_alloc", "segment_free", "segment_map", "segment_unmap"),
     *("snapshot", "oom"),
 )  # parseTraceEntryAction, c10/core/CachingDeviceAllocator.h line 171
+_now = time.time_ns
 Frames = list  # of {"filename": str, "line": int, "name": str}, innermost first
 CONTEXTS = (None, "state", "alloc", "all")
 """Which stacks are asked for, each more than the one before: RecordContext's NEVER, STATE, ALLOC and ALL."""
@@ -44,15 +45,16 @@ class Recorder:
         self.entries = deque(self.entries, maxlen=max(1, max_entries))
         self.frames = frames
         self.level = 0 if frames is None else CONTEXTS.index(context)
+        self._keeps_frames = self.level >= CONTEXTS.index("alloc")
         self._skipped = frozenset(skipped)
         self._metadata = metadata
 
     def add(self, action: str, address: int, size: int, frames: Frames | None, pool) -> None:
         """Note one action in a pool; for ``oom``, ``address`` is the number of free bytes (record_trace)."""
-        if action not in self._skipped:
-            metadata = "" if self._metadata is None else self._metadata()
-            frames = frames if self.level >= CONTEXTS.index("alloc") else None
-            self.entries.append((action, address, size, frames, time.time_ns(), pool, metadata))
+        if action in self._skipped:
+            return
+        metadata = "" if self._metadata is None else self._metadata()
+        self.entries.append((action, address, size, frames if self._keeps_frames else None, _now(), pool, metadata))
 
     def as_dicts(self) -> list[dict]:
         """The entries as ``device_traces`` holds them."""
@@ -134,6 +136,10 @@ class Recording:
 
     def note(self, action: str, address: int, size: int, stacks: dict | None = None, pool=None, otherwise=None) -> None:
         """Have every recorder note an action with its own frames, or without those with the frames in ``otherwise``."""
+        if not stacks and not otherwise:
+            for recorder in self.recorders:
+                recorder.add(action, address, size, None, pool)
+            return
         for recorder in self.recorders:
             frames = stacks.get(recorder) if stacks else None
             if frames is None and otherwise:

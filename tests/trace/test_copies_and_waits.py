@@ -69,9 +69,7 @@ def test_reading_one_number_is_a_wait(gpu, read):
 
 def test_tolist_waits_and_copies(gpu):
     x = torch.zeros(100, device=gpu)
-    counts = per_step(gpu, x.tolist)
-    assert counts["syncs"] >= 1
-    assert counts["d2h_count"] >= 1
+    expect(per_step(gpu, lambda: x.tolist()), d2h_count=1, d2h_bytes=400, syncs=1)
 
 
 def test_print_waits(gpu):

@@ -6,8 +6,11 @@ The functions of ``torch.cuda`` that need a driver are stand-ins here; the tests
 import pytest
 import torch
 
+from autograder.simgpu.ledger import LEDGER
 from autograder.trace.meters import cuda
 from autograder.trace.meters.cuda import CudaMeter
+from autograder.trace.meters.storages import StorageLedger
+from tests.trace.conftest import SIMGPU
 
 
 class Driver:
@@ -104,3 +107,28 @@ def test_host_tensors_are_not_booked(driver, meter):
     kept = torch.zeros(100)
     assert kept is not None
     assert meter.survivors() == []
+
+
+READS = {
+    "tolist": lambda x, host: x.tolist(),
+    "item": lambda x, host: x[0].item(),
+    "if": lambda x, host: bool(x[0] > 0),
+    "cpu": lambda x, host: x.cpu(),
+    "to the device": lambda x, host: host.to(x.device),
+    "to the device, small, non_blocking": lambda x, host: host.to(x.device, non_blocking=True),
+    "copy_": lambda x, host: x.copy_(host),
+    "on the device": lambda x, host: x + 1,
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_the_watcher_of_operators_counts_what_the_device_itself_counts(name):
+    """GIVEN the books that stand for CUDA's, kept of the simulated GPU THEN its own ledger has the same copies and waits."""
+    x, host = torch.ones(100, device=SIMGPU), torch.ones(100)
+    with StorageLedger("simgpu") as books:
+        before, own_before = books.transfers.totals(), LEDGER.counters(0)
+        READS[name](x, host)
+        watched = [after - then for then, after in zip(before, books.transfers.totals())]
+        own = LEDGER.counters(0)
+    columns = ("h2d_count", "h2d_bytes", "d2h_count", "d2h_bytes", "syncs")
+    assert watched == [getattr(own, column) - getattr(own_before, column) for column in columns]

@@ -1,8 +1,8 @@
 """Counts copies between host and device, and the moments the host must wait for the device.
 
-Two sources together: operators as a ``TorchDispatchMode`` sees them, and, while a recording runs, wrapped methods of
-``torch.Tensor`` whose reads happen below the dispatcher (``tolist``, ``numpy``, ``repr``) and
-``torch.cuda.synchronize``. Reading one number (``item``, ``if t > 0``) is a wait, not a copy; ``tolist`` is both. What is
+Two sources together: operators as a ``TorchDispatchMode`` sees them, and, while a recording runs, ``torch.cuda.synchronize``
+and wrapped methods of ``torch.Tensor`` whose reads no mode sees: ``repr``, which switches modes off, and for tensors on the
+CPU ``tolist`` and ``numpy``, which read below the dispatcher (on a GPU they copy by an operator). Reading one number (``item``, ``if t > 0``) is a wait, not a copy; ``tolist`` is both. What is
 missed: copies and waits inside other libraries (NCCL, CuPy, Numba), ``Event`` and ``Stream`` waits, and everything on
 threads that the recording thread did not start through autograd.
 """
@@ -28,7 +28,7 @@ _SIZE_DEPENDS_ON_VALUES = {
 }
 """Operators whose result size, or whose Python result, is only known on the host once the device is done."""
 _ON_THE_HOST = (os.path.dirname(torch.optim.__file__) + os.sep, torch._tensor_str.__file__)
-_READS = ("tolist", "numpy", "__repr__")
+_READS = {"cpu": ("tolist", "numpy", "__repr__"), "cuda": ("__repr__",)}
 
 
 class Transfers:
@@ -90,7 +90,7 @@ class Transfers:
     @contextmanager
     def reads_counted(self) -> Iterator[None]:
         """Wrap the methods that read below the dispatcher; on leaving, everything is as it was."""
-        undo = [call_before(torch.Tensor, name, self._read) for name in _READS]
+        undo = [call_before(torch.Tensor, name, self._read) for name in _READS.get(self._type, ())]
         if self._type == "cuda":
             undo.append(call_before(torch.cuda, "synchronize", self._waited))
         try:
