@@ -10,6 +10,7 @@ The tree::
     │   └── AllocatorSettingsError
     │                         the simulated allocator cannot do what a setting asks
     ├── NotSimulated          a CUDA script asked for what the simulated GPU does not have
+    │   └── NoArrayInterface  ... of a tensor, as an attribute: hasattr() says no
     ├── RecordError           record() or a trace was used in a way that measures nothing
     ├── StepTimeout           a recorded step ran past its time limit
     ├── CheckFailed           the learner's fix does not do what it must
@@ -57,6 +58,10 @@ class AllocatorSettingsError(SetupError):
 
 class NotSimulated(AutograderError, NotImplementedError):
     """The simulated GPU has no counterpart of what was called."""
+
+
+class NoArrayInterface(NotSimulated, AttributeError):
+    """``__cuda_array_interface__`` of a simulated tensor. Also an AttributeError, so that hasattr() says no."""
 
 
 class RecordError(AutograderError, ValueError):

@@ -54,6 +54,10 @@ CALLS = {
     "_lazy_clone": lambda: none(0)._lazy_clone().add_(1),
     "_local_scalar_dense": lambda: aten._local_scalar_dense(none(0)),
     "_masked_scale": lambda: aten._masked_scale(none(0, 3), none(0, 3, dtype=torch.bool), 2.0),
+    "_nested_view_from_buffer": lambda: aten._nested_view_from_buffer(
+        none(0), *(torch.zeros(shape, dtype=torch.int64) for shape in ((0, 1), (0, 1), (0,)))
+    ),
+    "_test_parallel_materialize": lambda: torch._test_parallel_materialize(none(0), 2),
     "_native_batch_norm_legit": lambda: aten._native_batch_norm_legit(
         none(0, 3, 2), None, None, one(3), one(3), True, 0.1, 1e-5
     ),

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from autograder.errors import NotSimulated
+from autograder.errors import NoArrayInterface
 from autograder.simgpu.storage import on_device
-
-
-class NoArrayInterface(NotSimulated, AttributeError):
-    """Also an AttributeError, so that hasattr() says no."""
 
 
 def no_array_interface(original: property) -> property:
