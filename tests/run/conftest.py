@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from autograder.run import Options, run_script
+from autograder.run import Options, looks, run_script
 
 SCRIPTS = Path(__file__).with_name("scripts")
 
@@ -18,6 +18,13 @@ class Run(NamedTuple):
     stdout: str
     stderr: str
     report: dict
+
+
+@pytest.fixture(autouse=True)
+def time_for_every_look(request, monkeypatch):
+    """Looks are bounded by time (test_looks.py proves it); which ones are taken must not depend on this machine's load."""
+    if request.module.__name__.rpartition(".")[2] != "test_looks":
+        monkeypatch.setattr(looks, "LEAST_SECONDS", 600.0)
 
 
 @pytest.fixture
