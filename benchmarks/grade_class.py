@@ -101,7 +101,10 @@ def growth(folder: Path, wanted) -> None:
 
 def show(what: str, seconds: float, count: int) -> None:
     """Print one measurement."""
-    print(f"{what}: {seconds:.1f} s, {1000 * seconds / count:.0f} ms each, {60 * count / seconds:.0f} a minute", flush=True)
+    print(
+        f"{what}: {seconds:.1f} s, {1000 * seconds / count:.0f} ms each, {60 * count / seconds:.0f} a minute",
+        flush=True,
+    )
 
 
 def graded_by_nbgrader(root: Path, assignment: str) -> float:

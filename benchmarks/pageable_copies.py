@@ -34,7 +34,11 @@ def milliseconds(copy) -> float:
 def kinds(nbytes: int) -> dict:
     """Each kind of copy of so many bytes, to be called."""
     pageable, there = torch.zeros(nbytes // 4), torch.zeros(nbytes // 4, device="cuda")
-    pinned, target, pinned_target = pageable.pin_memory(), torch.zeros(nbytes // 4), torch.zeros(nbytes // 4).pin_memory()
+    pinned, target, pinned_target = (
+        pageable.pin_memory(),
+        torch.zeros(nbytes // 4),
+        torch.zeros(nbytes // 4).pin_memory(),
+    )
     return {
         "pageable to GPU, non_blocking": lambda: there.copy_(pageable, non_blocking=True),
         "pageable to GPU": lambda: there.copy_(pageable),

@@ -16,9 +16,7 @@ from autograder.simgpu.standin import StandIn
 
 NOT_COMPILED: list[str] = []
 """What torch.compile was asked to compile and left eager, by name."""
-_SENTENCE = (
-    "torch.compile: there is no compiler for the simulated GPU, so this runs eagerly, with the memory of uncompiled code."
-)
+_SENTENCE = "torch.compile: there is no compiler for the simulated GPU, so this runs eagerly, with the memory of uncompiled code."
 
 
 _OUR_HOOKS = r"Using `torch\.compile\(module\)` when there are global hooks"

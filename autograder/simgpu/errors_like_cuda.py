@@ -47,7 +47,9 @@ def _check_put(plan, args, kwargs):
     if value.numel() == 1 and is_one_mask and not accumulate:
         return
     if accumulate or torch.are_deterministic_algorithms_enabled():
-        raise RuntimeError(f"expected device {said(target.device)} but got device {said(value.device)} for value tensor")
+        raise RuntimeError(
+            f"expected device {said(target.device)} but got device {said(value.device)} for value tensor"
+        )
     raise _found_two(target.device, value.device)
 
 

@@ -12,7 +12,10 @@ from autograder.simgpu.devices import OURS, said
 
 def are_mixed(args: tuple) -> bool:
     """Are the tensors of the lists on more than one device?"""
-    return len({tensor.device for tensors in args if isinstance(tensors, (list, tuple)) for tensor in _tensors(tensors)}) > 1
+    return (
+        len({tensor.device for tensors in args if isinstance(tensors, (list, tuple)) for tensor in _tensors(tensors)})
+        > 1
+    )
 
 
 def _tensors(items):

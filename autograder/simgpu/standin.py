@@ -55,7 +55,11 @@ class StandIn:
         return repr(self.__wrapped__)
 
     def __reduce__(self):
-        return original_of(self).__reduce__() if isinstance(original_of(self), types.BuiltinFunctionType) else self.__name__
+        return (
+            original_of(self).__reduce__()
+            if isinstance(original_of(self), types.BuiltinFunctionType)
+            else self.__name__
+        )
 
 
 def original_of(function):

@@ -48,9 +48,9 @@ def package(tmp_path, monkeypatch):
 def test_a_module_is_run_as_python_m_runs_it(package):
     command = [sys.executable, "-m", "autograder", "run", "-m", "trainer.train", "--epochs", "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == (
-        "['--epochs', '3'] True trainer trainer.train cuda:0\nchild 0 cuda:0 __mp_main__\n"
-    ), done.stderr
+    assert done.stdout == ("['--epochs', '3'] True trainer trainer.train cuda:0\nchild 0 cuda:0 __mp_main__\n"), (
+        done.stderr
+    )
     assert done.returncode == 0 and done.stderr.startswith("SpawnProcess-1: device 0")
     assert "trainer.train on Simulated GPU" in done.stderr
 

@@ -35,7 +35,10 @@ def test_a_program_gives_on_cuda_what_it_gives_on_the_cpu(results, name):
 
 def test_every_constructor_of_torch_that_takes_a_device_is_known():
     """Would a new way to make a tensor without storage for a device be noticed?"""
-    assert {name for name in dir(torch.Tensor) if name.startswith("_make_")} == {"_make_subclass", "_make_wrapper_subclass"}
+    assert {name for name in dir(torch.Tensor) if name.startswith("_make_")} == {
+        "_make_subclass",
+        "_make_wrapper_subclass",
+    }
 
 
 def test_what_asks_cpp_for_cuda_ends_in_no_abort(device):

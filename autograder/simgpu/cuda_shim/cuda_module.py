@@ -28,7 +28,6 @@ _GRAPHS = "CUDA graphs record kernel launches, and there are no kernels to launc
 _ONLY_PYTORCHS = "only PyTorch's own allocator is modelled"
 _NO_RUNTIME = "there is no CUDA runtime behind the simulated GPU"
 _NO_DRIVER = "it asks the driver, and no driver is running"
-_NO_KERNELS = "it compiles a kernel for a GPU"
 _NO_NCCL = "NCCL needs GPUs; torch.distributed works, over gloo"
 _NO_TUNING = "it measures kernels of a GPU"
 _NEEDS = {

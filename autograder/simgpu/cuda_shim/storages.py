@@ -11,15 +11,10 @@ from autograder.simgpu import compat
 from autograder.simgpu.cuda_shim.devices import asked_by_us, shown
 from autograder.simgpu.devices import DEVICES
 
-_raw_device = torch._C.StorageBase.device.__get__
-_TOLD_THE_TRUTH = ("autograder.", "torch.multiprocessing.")
-
 LEGACY_STORAGES = {
     f"{name}Storage"
     for name in ("BFloat16", "Bool", "Byte", "Char", "ComplexDouble", "ComplexFloat", "Double", "Float", "Half", "Int")
 } | {"LongStorage", "ShortStorage"}
-
-
 _raw_device = torch._C.StorageBase.device.__get__
 _SENDS = "torch.multiprocessing.reductions"  # it would hand CUDA's own handles to another process
 

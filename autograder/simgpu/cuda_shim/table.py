@@ -110,7 +110,9 @@ def _backend_rows() -> list[Replacement]:
         ),
         Replacement(torch.cuda.nccl, "is_available", _always(False), "DataParallel would add gradients through NCCL"),
         Replacement(torch.cuda, "_lazy_init", _always(None), "C++ calls it before a factory is dispatched"),
-        Replacement(torch.cuda, "_initialized", _always_is(True), "torch.utils.checkpoint keeps random states only then"),
+        Replacement(
+            torch.cuda, "_initialized", _always_is(True), "torch.utils.checkpoint keeps random states only then"
+        ),
         Replacement(torch.cuda, "_is_in_bad_fork", lambda _: bad_fork, "torch.manual_seed asks it"),
     ]
 

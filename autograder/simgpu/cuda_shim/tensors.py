@@ -102,23 +102,6 @@ def every_class(original: set) -> set:
     return {kind for kind in original if kind.__module__ != "torch.cuda"} | set(legacy_classes().values())
 
 
-def translated_class(original: type, module: str) -> type:
-    """A stand-in for a class: calling it makes the original with CUDA devices replaced; isinstance asks the original."""
-
-    class Translated(type):
-        def __instancecheck__(cls, thing) -> bool:
-            return isinstance(thing, original)
-
-        def __subclasscheck__(cls, other) -> bool:
-            return issubclass(other, original)
-
-        def __call__(cls, *args, **kwargs):
-            args, kwargs = all_to_simgpu(args, kwargs)
-            return original(*args, **kwargs)
-
-    return Translated(original.__name__, (), {"__module__": module, "__doc__": original.__doc__})
-
-
 def default_tensor_type(original):
     """torch.set_default_tensor_type("torch.cuda.FloatTensor"): a default type and a default device, both until the next call."""
 
