@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +63,7 @@ def main(arguments: list[str]) -> int:
     if not references:
         print(_NOT_MEASURED)
         return 0
-    _size_workspaces_like(references[0]["about"]["capability"])
+    workspaces.set_environment_like(references[0]["about"]["capability"])
     actual = _run(device, options)
     missed = [line for reference in references for line in _report(reference, actual, options)]
     options.out.write_text(json.dumps({"references": references, "simulated": actual}), encoding="utf-8")
@@ -103,12 +102,6 @@ def _run(device, options) -> dict:
         not options.no_verdicts,
         lambda name: print(f"  {name}", flush=True),
     )
-
-
-def _size_workspaces_like(capability) -> None:
-    """cuBLAS and cuDNN take more on Hopper; the simulated device says that it is an A100."""
-    for name, value in workspaces.environment_like(capability).items():
-        os.environ.setdefault(name, value)
 
 
 def _record(options, device) -> int:

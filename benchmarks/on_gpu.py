@@ -80,8 +80,7 @@ def _be_like(folder: Path, supervisor: Supervisor) -> None:
     ends = {part.name: results.ended(folder / part.file) for part in PARTS}
     supervisor.wanted = {name: {i for i, line in found.items() if not line["error"]} for name, found in ends.items()}
     capability = next((a["capability"] for part in PARTS if (a := results.about(folder / part.file))), (8, 0))
-    for name, value in workspaces.environment_like(capability).items():
-        os.environ.setdefault(name, value)
+    workspaces.set_environment_like(capability)
 
 
 def _rounds(supervisor: Supervisor, outcomes: dict[Part, Outcome], options, began: float, about: dict) -> dict:

@@ -11,7 +11,6 @@ PyTorch's allocator, on CUDA too, and are not modelled.
 from __future__ import annotations
 
 import functools
-import warnings
 
 import torch
 
@@ -36,8 +35,7 @@ def install() -> None:
         return
     library = torch.library.Library("c10d", "IMPL")
     _KEPT_FOR_LIFE.append(library)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced, which is what is meant
+    with compat.replacing_kernels_of_torch():
         for name in OPERATORS:
             operator = getattr(torch.ops.c10d, name).default
             library.impl(name, functools.partial(_run, name, operator), compat.KERNEL_KEY, allow_override=True)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import functools
 import os
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -185,6 +188,14 @@ def set_sequence_number(node, number: int) -> None:
 def has_kernel(name: str, key: str) -> bool:
     """Does operator ``aten::name`` have a kernel of its own for ``key``?"""
     return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
+
+
+@contextmanager
+def replacing_kernels_of_torch() -> Iterator[None]:
+    """Within it, torch does not warn that kernels of its own are replaced: that is what is meant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def kernel_of(name: str, key: str):

@@ -10,7 +10,6 @@ microseconds, which is why other programs are spared it.
 from __future__ import annotations
 
 import functools
-import warnings
 
 import torch
 
@@ -47,8 +46,7 @@ def serve_pinned_memory_in_cpp() -> None:
         return
     library = torch.library.Library("aten", "IMPL")
     _kept_for_life.append(library)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced, which is what is meant
+    with compat.replacing_kernels_of_torch():
         for name in _NAMES:
             served = functools.partial(_empty, compat.kernel_of(name, "CPU"))
             library.impl(name, served, "CPU", allow_override=True)

@@ -125,6 +125,15 @@ def dropout_state_size() -> int:
     return int(count) * THREADS_PER_MULTIPROCESSOR * BYTES_PER_THREAD
 
 
+def set_environment_like(capability: tuple[int, int]) -> None:
+    """Count workspaces in this process as a GPU of this compute capability takes them, where the user set nothing.
+
+    cuBLAS and cuDNN take more on Hopper; the simulated device says that it is an A100.
+    """
+    for name, value in environment_like(capability).items():
+        os.environ.setdefault(name, value)
+
+
 def environment_like(capability: tuple[int, int]) -> dict[str, str]:
     """Variables with which a process counts workspaces as a GPU of this compute capability takes them."""
     found = {"CUBLAS_WORKSPACE_CONFIG": f":{chosen_size('', tuple(capability)) // KiB}:1"}

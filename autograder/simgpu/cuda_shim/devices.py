@@ -74,11 +74,12 @@ TENSOR_DEVICE = property(_device)
 TENSOR_IS_CUDA = property(_is_cuda)
 
 
-def shown_device_property(original: property) -> property:
-    """A ``device`` property of a class written in Python, which names cuda except to this package."""
+def shown_device(original) -> property:
+    """The ``device`` of a class, be it a property or a descriptor in C++, which names cuda except to this package."""
+    read = original.__get__
 
     def device(owner):
-        found = original.fget(owner)
+        found = read(owner, type(owner))
         return found if asked_by_us() else shown(found)
 
-    return property(device, original.fset, original.fdel, original.__doc__)
+    return property(device, getattr(original, "fset", None), getattr(original, "fdel", None), original.__doc__)

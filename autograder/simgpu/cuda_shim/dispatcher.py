@@ -6,7 +6,6 @@ A factory's layout and type choose among the keys (computeDispatchKey in c10/cor
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,8 +26,7 @@ def cuda_key_served() -> Iterator[None]:
         fallbacks.fallback(_on_simgpu, key)
     zeros = compat.overload("zeros")  # its composite would make a compressed tensor of CUDA's in C++
     factories.impl("zeros", functools.partial(_on_simgpu, zeros), "SparseCsrCUDA")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced, which is what is meant
+    with compat.replacing_kernels_of_torch():
         for key in _KEYS:
             for name in sorted(compat.names_of_kernels(key)):
                 operator = compat.overload(name)

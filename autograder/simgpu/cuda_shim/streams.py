@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from autograder.simgpu import compat, streams
-from autograder.simgpu.cuda_shim.devices import asked_by_us, shown, to_simgpu
+from autograder.simgpu.cuda_shim.devices import to_simgpu
 
 
 def general_stream(original: type) -> type:
@@ -40,14 +40,3 @@ def _general(original: type, make) -> type:
 
     general = General(original.__name__, (original,), {"__module__": "torch"})
     return general
-
-
-def shown_device(original) -> property:
-    """The device of a stream or an event, as cuda; to this package as it is."""
-    read = original.__get__
-
-    def device(thing):
-        found = read(thing, type(thing))
-        return found if asked_by_us() else shown(found)
-
-    return property(device)

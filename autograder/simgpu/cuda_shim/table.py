@@ -29,7 +29,7 @@ from autograder.simgpu.cuda_shim import (
     wrappers,
 )
 from autograder.simgpu.cuda_shim.arrays import no_array_interface
-from autograder.simgpu.cuda_shim.devices import TENSOR_DEVICE, TENSOR_IS_CUDA, shown_device_property
+from autograder.simgpu.cuda_shim.devices import TENSOR_DEVICE, TENSOR_IS_CUDA, shown_device
 from autograder.simgpu.generator import Generator
 
 _INSIDE = "autograd compares devices in C++, where what it wraps is on the simulated GPU"
@@ -63,7 +63,7 @@ def _tensor_rows() -> list[Replacement]:
         Replacement(tensor, "numpy", messages.naming_cuda, "C++ names the device in its error"),
         Replacement(tensor, "_make_wrapper_subclass", wrappers.made_for_simgpu, _INSIDE),
         Replacement(FakeTensor, "__new__", wrappers.fake_for_simgpu, _INSIDE),
-        Replacement(FakeTensor, "device", shown_device_property, _COMPARED),
+        Replacement(FakeTensor, "device", shown_device, _COMPARED),
     ]
 
 
@@ -72,7 +72,7 @@ def _torch_rows() -> list[Replacement]:
         Replacement(
             torch, "asarray", tensors.asarray_here, "C++ compares devices: it would copy what is there already"
         ),
-        Replacement(Generator, "device", shown_device_property, _COMPARED),
+        Replacement(Generator, "device", shown_device, _COMPARED),
         Replacement(
             torch.library.Library, "impl", custom_operators.impl_for_both, "a script's kernels for CUDA are ours"
         ),
@@ -155,8 +155,8 @@ def _stream_rows() -> list[Replacement]:
     return [
         Replacement(torch, "Stream", streams.general_stream, no_streams),
         Replacement(torch, "Event", streams.general_event, no_streams),
-        Replacement(simgpu_streams.Stream, "device", streams.shown_device, _COMPARED),
-        Replacement(simgpu_streams.Event, "device", streams.shown_device, _COMPARED),
+        Replacement(simgpu_streams.Stream, "device", shown_device, _COMPARED),
+        Replacement(simgpu_streams.Event, "device", shown_device, _COMPARED),
         Replacement(simgpu_streams.Stream, "module", _always_is("torch.cuda"), names_itself),
         Replacement(simgpu_streams.Event, "module", _always_is("torch.cuda"), names_itself),
         Replacement(
